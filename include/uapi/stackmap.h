@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * stackmap.h - the ABI between stackmap.ko and the applications that use it
+ *
+ * This is the only file that kernel and user space share. An application
+ * opens /dev/stackmap, registers one queue of one network interface (this
+ * makes the file a *port*), maps the port's memory, attaches ordinary TCP
+ * sockets by their file descriptors, and then exchanges payload for all of
+ * them with one system call, STACKMAP_IOC_SYNC, per batch.
+ *
+ * The rings follow netmap (Rizzo, USENIX ATC '12) and its extension for TCP
+ * sockets follows StackMap (Yasukata et al., USENIX ATC '16): a slot names a
+ * buffer and a length as in netmap, and also a socket and a payload offset.
+ *
+ * All integers are in host byte order. Every reserved field must be zero:
+ * a call with another value fails with EINVAL, so that it can get a meaning
+ * later.
+ */
+#ifndef _UAPI_STACKMAP_H
+#define _UAPI_STACKMAP_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define STACKMAP_ABI_VERSION	1
+
+#define STACKMAP_DEVICE		"/dev/stackmap"
+
+/* ------------------------------------------------------------------ rings */
+
+/*
+ * Receive: what the kernel reports in a slot. A slot carries either payload
+ * (STACKMAP_RX_DATA: buf, off, len) or one or more events of its socket (any
+ * of the others, len == 0). Events of a socket come after its payload.
+ */
+#define STACKMAP_RX_DATA	0x0001	/* payload at [off, off + len) of buf */
+#define STACKMAP_RX_FIN		0x0002	/* the peer will send no more */
+#define STACKMAP_RX_ERROR	0x0004	/* the connection failed: err */
+/* A listener has connections waiting: at every sync until accept() took all */
+#define STACKMAP_RX_ACCEPT	0x0008
+#define STACKMAP_RX_ROOM	0x0010	/* after a refused slot: send again */
+#define STACKMAP_RX_CONNECTED	0x0020	/* connect() has finished */
+/* With DATA: the payload lies where the NIC put it, it was not copied */
+#define STACKMAP_RX_HANDED	0x0100
+
+/* Transmit: what the application asks for */
+/*
+ * buf stays the application's, which promises not to change these bytes before
+ * the peer has acknowledged them (responses kept in memory)
+ */
+#define STACKMAP_TX_KEEP	0x0001
+/* More of this message follows in a later sync (as MSG_MORE) */
+#define STACKMAP_TX_MORE	0x0002
+/* Transmit: what the kernel answers */
+/* Not taken, or not wholly: err tells why, off and len what is left */
+#define STACKMAP_TX_REFUSED	0x8000
+
+/**
+ * struct stackmap_slot - one piece of payload, or one event, of one socket
+ * @buf: the buffer, 0 <= buf < frames. The application may put another buffer
+ *	of its own here (swap) in every slot that it owns.
+ * @fd: the socket, by the number under which it was attached
+ * @off: first byte of the payload in the buffer
+ * @len: bytes of payload, 0 <= off + len <= frame_size
+ * @flags: STACKMAP_RX_* or STACKMAP_TX_*
+ * @err: an errno, in receive slots with STACKMAP_RX_ERROR and in transmit
+ *	slots with STACKMAP_TX_REFUSED: EAGAIN (the socket has no room; a
+ *	STACKMAP_RX_ROOM event follows when it has), EBADF (fd is not attached),
+ *	ESTALE (gen is not the attached socket's), EINVAL (a field out of range,
+ *	or a buffer that is not the application's), EPIPE, ECONNRESET, ...
+ * @data: receive: what the application gave at attach. Transmit: ignored.
+ * @gen: tells two sockets apart that had the same fd one after the other.
+ *	Receive: what attach returned. Transmit: the same, or 0 not to check.
+ * @taken: transmit, with STACKMAP_TX_REFUSED: bytes of this slot that TCP took.
+ *	@off and @len have been advanced by as much already; @buf is still (or
+ *	again) the application's and holds the rest.
+ */
+struct stackmap_slot {
+	__u32 buf;
+	__s32 fd;
+	__u16 off;
+	__u16 len;
+	__u16 flags;
+	__u16 err;
+	__u64 data;
+	__u32 gen;
+	__u32 taken;
+};
+
+/**
+ * struct stackmap_ring - a ring of slots in memory shared with the kernel
+ * @nslots: number of slots, a power of two. Written by the kernel once.
+ * @head: the first slot that belongs to the application. Receive: it advances
+ *	head past slots that it is done with. Transmit: past slots it has filled.
+ * @tail: the first slot that belongs to the kernel again. Written by sync only.
+ * @refused: transmit: how many slots the last sync marked STACKMAP_TX_REFUSED
+ *
+ * Slots from head up to but not including tail are the application's, as in
+ * netmap. All indices are in [0, nslots). The kernel reads head once per sync;
+ * a value out of range, or outside the application's own part, fails the sync
+ * with EINVAL and changes nothing.
+ */
+struct stackmap_ring {
+	__u32 nslots;
+	__u32 reserved0[15];
+	__u32 head;
+	__u32 reserved1[15];
+	__u32 tail;
+	__u32 refused;
+	__u32 reserved2[14];
+	__u32 reserved3[16];
+	struct stackmap_slot slots[];
+};
+
+/* ------------------------------------------------------------------ ioctls */
+
+#define STACKMAP_RING_MIN	16u
+#define STACKMAP_RING_MAX	16384u
+#define STACKMAP_FRAMES_MAX	262144u
+#define STACKMAP_STALL_MIN_US	1000u
+#define STACKMAP_STALL_MAX_US	1000000u
+
+/* What drives the NIC of a port */
+#define STACKMAP_NIC_NAPI	1	/* its stock driver, polled by the port */
+#define STACKMAP_NIC_VIRTIO	2	/* the module's own virtio driver */
+
+/**
+ * struct stackmap_register - STACKMAP_IOC_REGISTER: make the file a port
+ * @version: in: STACKMAP_ABI_VERSION; else EPROTONOSUPPORT
+ * @flags: in: 0
+ * @ifindex: in: the interface, in the caller's network namespace; else ENODEV
+ * @queue: in: its receive queue; EINVAL when the interface has not as many
+ * @rx_slots: in: receive slots, a power of two in
+ *	[STACKMAP_RING_MIN, STACKMAP_RING_MAX], 0 for 1024. out: as used
+ * @tx_slots: in: transmit slots, likewise. out: as used
+ * @extra_bufs: in: buffers beyond those in slots, for the application to swap
+ * @pool_bufs: in: buffers for the kernel to give out while sent ones wait to
+ *	be acknowledged, 0 for a default. out: as used. Their sum with the other
+ *	three is at most STACKMAP_FRAMES_MAX
+ * @stall_us: in: after this long without a sync the NIC falls back to
+ *	interrupts, in [STACKMAP_STALL_MIN_US, STACKMAP_STALL_MAX_US], 0 for
+ *	10000. out: as used; the kernel rounds up to its clock tick
+ * @nic: out: STACKMAP_NIC_*
+ * @frame_size: out: bytes in a buffer
+ * @frames: out: number of buffers
+ * @rx_off: out: where in the mapping the receive ring lies, in bytes
+ * @tx_off: out: likewise the transmit ring
+ * @extra_off: out: likewise an array of @extra_bufs __u32, the extra buffers
+ * @frames_off: out: likewise buffer 0; buffer i is i * frame_size further on
+ * @map_size: out: the size to mmap(), at offset 0, MAP_SHARED
+ * @reserved: 0
+ *
+ * Needs CAP_NET_ADMIN over the interface's network namespace (EPERM). A queue
+ * has one owner at a time (EBUSY). Other errors: EBUSY (this file is a port
+ * already), EOPNOTSUPP (the interface has no pollable driver), ENETDOWN (it is
+ * down), ENOMEM.
+ */
+struct stackmap_register {
+	__u32 version;
+	__u32 flags;
+	__u32 ifindex;
+	__u32 queue;
+	__u32 rx_slots;
+	__u32 tx_slots;
+	__u32 extra_bufs;
+	__u32 pool_bufs;
+	__u32 stall_us;
+	__u32 nic;
+	__u32 frame_size;
+	__u32 frames;
+	__u64 rx_off;
+	__u64 tx_off;
+	__u64 extra_off;
+	__u64 frames_off;
+	__u64 map_size;
+	__u64 reserved[4];
+};
+
+/**
+ * struct stackmap_attach - STACKMAP_IOC_ATTACH: have a socket's payload in rings
+ * @fd: in: a TCP socket over IPv4 or IPv6, listening, connecting or connected
+ * @flags: in: 0
+ * @data: in: comes back in every receive slot of the socket
+ * @gen: out: comes back too; differs between any two attached sockets
+ * @reserved: 0
+ *
+ * Errors: EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or MPTCP), EBUSY (an upper
+ * layer such as kTLS or a sockmap uses the socket), EALREADY (it is attached
+ * to a port), EINVAL, ENOTCONN (neither listening, connecting nor connected),
+ * ENODEV (the port's interface is gone), ENXIO (the file is no port).
+ * A plain close() of the last descriptor detaches.
+ */
+struct stackmap_attach {
+	__s32 fd;
+	__u32 flags;
+	__u64 data;
+	__u32 gen;
+	__u32 reserved[3];
+};
+
+/**
+ * struct stackmap_detach - STACKMAP_IOC_DETACH: make it an ordinary socket again
+ * @fd: in: the number under which it was attached, else EBADF
+ * @flags: in: 0
+ * @reserved: 0
+ *
+ * What has not been delivered stays on the socket for read().
+ */
+struct stackmap_detach {
+	__s32 fd;
+	__u32 flags;
+	__u64 reserved;
+};
+
+/* With STACKMAP_IOC_SYNC */
+/*
+ * The caller will wait in poll() or epoll next: if nothing was delivered, leave
+ * the NIC with its interrupts on
+ */
+#define STACKMAP_SYNC_SLEEP	0x1
+
+/**
+ * struct stackmap_sync - STACKMAP_IOC_SYNC: exchange a batch, both ways
+ * @flags: in: STACKMAP_SYNC_*
+ * @wait_us: in: when there is nothing to deliver, poll the NIC for up to so
+ *	many microseconds, at most 1000000. A signal ends the wait early
+ * @reserved: 0
+ *
+ * Gives the transmit slots to TCP, polls the NIC and runs the stack, delivers
+ * receive slots, flushes the NIC once. Returns the number of receive slots
+ * that are the application's now. Errors: EINVAL (a reserved field, or a head
+ * out of range), EINTR (a signal, while waiting for another thread's sync),
+ * ENODEV (the interface is gone), ENXIO. A NIC that is down is no error: it
+ * receives nothing until it is up again.
+ */
+struct stackmap_sync {
+	__u32 flags;
+	__u32 wait_us;
+	__u64 reserved;
+};
+
+/**
+ * struct stackmap_stats - the counters of a port, since it was registered
+ * @syncs: STACKMAP_IOC_SYNC calls
+ * @empty_syncs: of these, with no slot sent and none delivered
+ * @nic_polls: polls of the NIC
+ * @nic_packets: packets which these polls received
+ * @rx_slots: receive slots delivered, payload and events
+ * @rx_copied_bytes: payload bytes that were copied into a buffer
+ * @rx_handed_bytes: payload bytes handed over where they lay
+ * @rx_full: syncs that left payload or events waiting as the ring was full
+ * @tx_slots: transmit slots seen
+ * @tx_copied_bytes: payload bytes TCP took as a copy (no idle buffer was left)
+ * @tx_handed_bytes: payload bytes TCP took in the buffers themselves
+ * @tx_refused: slots that came back with EAGAIN
+ * @tx_bad: slots that came back with another error
+ * @sleeps: times the NIC went back to interrupts as the owner waits in poll()
+ * @stalls: likewise, as the owner had not synced for stall_us
+ * @sockets: sockets attached now
+ * @frames_user: buffers in the application's hands now (slots, extra, kept)
+ * @frames_pool: idle in the kernel's hands now
+ * @frames_flight: sent and not yet acknowledged now
+ * @frames_nic: in the NIC's receive ring, or in packets on their way now
+ */
+struct stackmap_stats {
+	__u64 syncs;
+	__u64 empty_syncs;
+	__u64 nic_polls;
+	__u64 nic_packets;
+	__u64 rx_slots;
+	__u64 rx_copied_bytes;
+	__u64 rx_handed_bytes;
+	__u64 rx_full;
+	__u64 tx_slots;
+	__u64 tx_copied_bytes;
+	__u64 tx_handed_bytes;
+	__u64 tx_refused;
+	__u64 tx_bad;
+	__u64 sleeps;
+	__u64 stalls;
+	__u64 sockets;
+	__u64 frames_user;
+	__u64 frames_pool;
+	__u64 frames_flight;
+	__u64 frames_nic;
+	__u64 reserved[12];
+};
+
+/**
+ * struct stackmap_info - STACKMAP_IOC_INFO: about a port, on any stackmap file
+ * @version: in: STACKMAP_ABI_VERSION
+ * @index: in: 0, 1, ... number of the port among those on interfaces of the
+ *	caller's network namespace; ENOENT past the last
+ * @ifindex: out: as in struct stackmap_register, and so on
+ * @pid: out: the process that registered it, in the caller's PID namespace
+ * @stats: out: its counters
+ */
+struct stackmap_info {
+	__u32 version;
+	__u32 index;
+	__u32 ifindex;
+	__u32 queue;
+	__u32 nic;
+	__s32 pid;
+	__u32 rx_slots;
+	__u32 tx_slots;
+	__u32 extra_bufs;
+	__u32 pool_bufs;
+	__u32 stall_us;
+	__u32 frames;
+	__u64 reserved[2];
+	struct stackmap_stats stats;
+};
+
+#define STACKMAP_IOC_REGISTER	_IOWR(0xB7, 1, struct stackmap_register)
+#define STACKMAP_IOC_ATTACH	_IOWR(0xB7, 2, struct stackmap_attach)
+#define STACKMAP_IOC_DETACH	_IOW(0xB7, 3, struct stackmap_detach)
+#define STACKMAP_IOC_SYNC	_IOW(0xB7, 4, struct stackmap_sync)
+#define STACKMAP_IOC_INFO	_IOWR(0xB7, 5, struct stackmap_info)
+
+#endif /* _UAPI_STACKMAP_H */

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * frame.c - who holds each shared buffer, and when one is idle again
+ */
+#include "frame.h"
+
+#include <linux/gfp.h>
+#include <linux/slab.h>
+
+/**
+ * sm_frames_init() - allocate the frames of a port
+ * @f: the table, zeroed
+ * @n: number of frames
+ * @pool: how many of them (the last ones) start idle in the kernel's hands;
+ *	the others start in the application's
+ *
+ * Frames are zeroed: the application can read all of every one.
+ *
+ * Return: 0 or -ENOMEM, with nothing left allocated.
+ */
+int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
+{
+	u32 i;
+
+	f->tab = kvcalloc(n, sizeof(*f->tab), GFP_KERNEL_ACCOUNT);
+	if (!f->tab)
+		return -ENOMEM;
+	f->pool = SM_NO_FRAME;
+	f->flight_head = SM_NO_FRAME;
+	f->flight_tail = SM_NO_FRAME;
+	for (i = 0; i < n; i++) {
+		struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+
+		if (!page) {
+			sm_frames_free(f);
+			return -ENOMEM;
+		}
+		set_page_private(page, i);
+		f->tab[i].page = page;
+		f->tab[i].holder = SM_USER;
+		f->held[SM_USER]++;
+		f->n++;
+		if (i >= n - pool)
+			sm_frame_put(f, i);
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * sm_frames_free() - let all frames go
+ * @f: the table
+ *
+ * A page that TCP or the driver still refers to lives on until they are done.
+ */
+void sm_frames_free(struct sm_frames *f)
+{
+	while (f->n) {
+		struct page *page = f->tab[--f->n].page;
+
+		set_page_private(page, 0);
+		put_page(page);
+		cond_resched();
+	}
+	kvfree(f->tab);
+	memset(f, 0, sizeof(*f));
+}
+
+/**
+ * sm_frame_put() - a frame that nothing refers to any more becomes idle
+ * @f: the table
+ * @i: the frame
+ */
+void sm_frame_put(struct sm_frames *f, u32 i)
+{
+	sm_frame_hold(f, i, SM_POOL);
+	f->tab[i].next = f->pool;
+	f->pool = i;
+}
+
+/**
+ * sm_frame_get() - take an idle frame
+ * @f: the table
+ * @to: who holds it from now on
+ *
+ * Return: the frame, or SM_NO_FRAME when none is idle; the caller copies then,
+ * or waits for the next sync.
+ */
+u32 sm_frame_get(struct sm_frames *f, enum sm_holder to)
+{
+	u32 i = f->pool;
+
+	if (unlikely(i == SM_NO_FRAME)) {
+		sm_frames_reap(f, 256);
+		i = f->pool;
+		if (i == SM_NO_FRAME)
+			return i;
+	}
+	f->pool = f->tab[i].next;
+	sm_frame_hold(f, i, to);
+	return i;
+}
+
+/**
+ * sm_frame_sent() - a frame is TCP's until the peer has acknowledged it
+ * @f: the table
+ * @i: the frame
+ */
+void sm_frame_sent(struct sm_frames *f, u32 i)
+{
+	sm_frame_hold(f, i, SM_FLIGHT);
+	f->tab[i].next = SM_NO_FRAME;
+	if (f->flight_head == SM_NO_FRAME)
+		f->flight_head = i;
+	else
+		f->tab[f->flight_tail].next = i;
+	f->flight_tail = i;
+}
+
+/**
+ * sm_frames_reap() - find sent frames that have become idle
+ * @f: the table
+ * @most: how many to look at
+ *
+ * Frames are acknowledged in the order they were sent only within a
+ * connection. One that is still referred to goes to the end of the list, so
+ * that a slow reader does not hide the frames of the others.
+ */
+void sm_frames_reap(struct sm_frames *f, u32 most)
+{
+	most = min(most, f->held[SM_FLIGHT]);
+	while (most--) {
+		u32 i = f->flight_head;
+
+		f->flight_head = f->tab[i].next;
+		if (f->flight_head == SM_NO_FRAME)
+			f->flight_tail = SM_NO_FRAME;
+		if (page_ref_count(f->tab[i].page) == 1) {
+			/* Whoever dropped the last reference is done reading */
+			smp_acquire__after_ctrl_dep();
+			sm_frame_put(f, i);
+		} else {
+			sm_frame_sent(f, i);
+		}
+	}
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * frame.h - frames: the buffers that NIC, stack and application share
+ *
+ * A frame is one page. The port holds one reference to it for as long as the
+ * port lives; TCP and the driver take and drop references of their own, so
+ * a frame is idle exactly when its page has a single reference. That is also
+ * why user space maps frames by page frame number: such a mapping takes no
+ * references.
+ *
+ * All functions need the port's lock, which guards the whole table.
+ */
+#ifndef SM_FRAME_H
+#define SM_FRAME_H
+
+#include <linux/mm.h>
+#include <linux/nospec.h>
+#include <linux/types.h>
+
+#define SM_FRAME_SIZE	PAGE_SIZE
+#define SM_NO_FRAME	U32_MAX
+
+/* Who holds a frame */
+enum sm_holder {
+	SM_USER,	/* the application: in a slot, extra, or kept */
+	SM_POOL,	/* the kernel, idle */
+	SM_FLIGHT,	/* TCP, until the peer has acknowledged it */
+	SM_NIC,		/* the NIC's receive ring, or a packet on its way up */
+	SM_SENDING,	/* the write that sync is making now */
+	SM_HOLDERS
+};
+
+struct sm_frame {
+	struct page *page;
+	u32 next;		/* in the pool or the flight list */
+	enum sm_holder holder;
+};
+
+struct sm_frames {
+	struct sm_frame *tab;
+	u32 n;
+	u32 pool;		/* idle frames, last in first out: warm caches */
+	u32 flight_head;	/* sent frames, oldest first */
+	u32 flight_tail;
+	u32 held[SM_HOLDERS];	/* how many frames each holds */
+};
+
+int sm_frames_init(struct sm_frames *f, u32 n, u32 pool);
+void sm_frames_free(struct sm_frames *f);
+u32 sm_frame_get(struct sm_frames *f, enum sm_holder to);
+void sm_frame_put(struct sm_frames *f, u32 i);
+void sm_frame_sent(struct sm_frames *f, u32 i);
+void sm_frames_reap(struct sm_frames *f, u32 most);
+
+static inline void sm_frame_hold(struct sm_frames *f, u32 i, enum sm_holder to)
+{
+	f->held[f->tab[i].holder]--;
+	f->held[to]++;
+	f->tab[i].holder = to;
+}
+
+/* The frame that an application names in a slot, or SM_NO_FRAME when it may not */
+static inline u32 sm_frame_of_user(const struct sm_frames *f, u32 i)
+{
+	if (unlikely(i >= f->n))
+		return SM_NO_FRAME;
+	i = array_index_nospec(i, f->n);
+	return likely(f->tab[i].holder == SM_USER) ? i : SM_NO_FRAME;
+}
+
+/* The frame that a page is, or SM_NO_FRAME when it is none of this table's */
+static inline u32 sm_frame_of_page(const struct sm_frames *f, struct page *page)
+{
+	unsigned long i = page_private(page);
+
+	/* Any page may have any number there: only the table tells */
+	return i < f->n && f->tab[i].page == page ? i : SM_NO_FRAME;
+}
+
+static inline void *sm_frame_addr(const struct sm_frames *f, u32 i)
+{
+	return page_address(f->tab[i].page);
+}
+
+#endif /* SM_FRAME_H */

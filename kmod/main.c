@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * main.c - /dev/stackmap: open, ioctl, mmap, poll, release -> port
+ *
+ * A file becomes a port with STACKMAP_IOC_REGISTER and stays one. The pointer
+ * to the port is set once, so that every other call reads it without a lock.
+ */
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "port.h"
+
+struct sm_file {
+	struct mutex mutex;	/* one registration at a time */
+	struct sm_port *port;
+};
+
+static struct sm_port *sm_port_of(struct file *file)
+{
+	struct sm_file *sf = file->private_data;
+
+	/* Pairs with the release in sm_ioctl_register() */
+	return smp_load_acquire(&sf->port);
+}
+
+static int sm_open(struct inode *inode, struct file *file)
+{
+	struct sm_file *sf = kzalloc(sizeof(*sf), GFP_KERNEL_ACCOUNT);
+
+	if (!sf)
+		return -ENOMEM;
+	mutex_init(&sf->mutex);
+	file->private_data = sf;
+	return nonseekable_open(inode, file);
+}
+
+static int sm_release(struct inode *inode, struct file *file)
+{
+	struct sm_file *sf = file->private_data;
+
+	if (sf->port)
+		sm_port_close(sf->port);
+	kfree(sf);
+	return 0;
+}
+
+static int sm_ioctl_register(struct sm_file *sf, void __user *arg)
+{
+	struct stackmap_register reg;
+	struct sm_port *port;
+	int err;
+
+	if (copy_from_user(&reg, arg, sizeof(reg)))
+		return -EFAULT;
+	err = mutex_lock_interruptible(&sf->mutex);
+	if (err)
+		return err;
+	err = -EBUSY;
+	if (sf->port)
+		goto unlock;
+	port = sm_port_register(&reg);
+	err = PTR_ERR_OR_ZERO(port);
+	if (err)
+		goto unlock;
+	if (copy_to_user(arg, &reg, sizeof(reg))) {
+		sm_port_close(port);
+		err = -EFAULT;
+		goto unlock;
+	}
+	/* Pairs with sm_port_of(): the port is seen whole, or not at all */
+	smp_store_release(&sf->port, port);
+unlock:
+	mutex_unlock(&sf->mutex);
+	return err;
+}
+
+static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
+{
+	struct stackmap_attach a;
+	int err;
+
+	if (copy_from_user(&a, arg, sizeof(a)))
+		return -EFAULT;
+	if (a.flags || memchr_inv(a.reserved, 0, sizeof(a.reserved)))
+		return -EINVAL;
+	err = sm_sock_attach(port, a.fd, a.data, &a.gen);
+	if (err)
+		return err;
+	if (copy_to_user(arg, &a, sizeof(a))) {
+		sm_sock_detach(port, a.fd);
+		return -EFAULT;
+	}
+	return 0;
+}
+
+static int sm_ioctl_detach(struct sm_port *port, void __user *arg)
+{
+	struct stackmap_detach d;
+
+	if (copy_from_user(&d, arg, sizeof(d)))
+		return -EFAULT;
+	if (d.flags || d.reserved)
+		return -EINVAL;
+	return d.fd < 0 ? -EBADF : sm_sock_detach(port, d.fd);
+}
+
+static int sm_ioctl_info(void __user *arg)
+{
+	struct stackmap_info info;
+	int err;
+
+	if (copy_from_user(&info, arg, sizeof(info)))
+		return -EFAULT;
+	err = sm_ports_info(&info);
+	if (err)
+		return err;
+	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+static int sm_ioctl_sync(struct sm_port *port, void __user *arg)
+{
+	struct stackmap_sync sync;
+
+	if (copy_from_user(&sync, arg, sizeof(sync)))
+		return -EFAULT;
+	return sm_port_sync(port, &sync);
+}
+
+static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct sm_port *port = sm_port_of(file);
+	void __user *uarg = (void __user *)arg;
+
+	switch (cmd) {
+	case STACKMAP_IOC_SYNC:
+		return likely(port) ? sm_ioctl_sync(port, uarg) : -ENXIO;
+	case STACKMAP_IOC_ATTACH:
+		return port ? sm_ioctl_attach(port, uarg) : -ENXIO;
+	case STACKMAP_IOC_DETACH:
+		return port ? sm_ioctl_detach(port, uarg) : -ENXIO;
+	case STACKMAP_IOC_REGISTER:
+		return sm_ioctl_register(file->private_data, uarg);
+	case STACKMAP_IOC_INFO:
+		return sm_ioctl_info(uarg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static __poll_t sm_poll(struct file *file, poll_table *wait)
+{
+	struct sm_port *port = sm_port_of(file);
+
+	return port ? sm_port_poll(port, file, wait) : EPOLLERR;
+}
+
+static int sm_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct sm_port *port = sm_port_of(file);
+
+	return port ? sm_port_mmap(port, vma) : -ENXIO;
+}
+
+static const struct file_operations sm_fops = {
+	.owner = THIS_MODULE,
+	.open = sm_open,
+	.release = sm_release,
+	.unlocked_ioctl = sm_ioctl,
+	.poll = sm_poll,
+	.mmap = sm_mmap,
+};
+
+static struct miscdevice sm_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "stackmap",
+	.fops = &sm_fops,
+	/* Registering asks for CAP_NET_ADMIN over the interface's namespace */
+	.mode = 0666,
+};
+
+static int __init sm_init(void)
+{
+	int err;
+
+	err = sm_sock_init();
+	if (err)
+		return err;
+	err = sm_ports_init();
+	if (err)
+		goto exit_sock;
+	err = misc_register(&sm_misc);
+	if (err)
+		goto exit_ports;
+	return 0;
+exit_ports:
+	sm_ports_exit();
+exit_sock:
+	sm_sock_exit();
+	return err;
+}
+
+static void __exit sm_exit(void)
+{
+	misc_deregister(&sm_misc);
+	sm_ports_exit();
+	sm_sock_exit();
+}
+
+module_init(sm_init);
+module_exit(sm_exit);
+MODULE_DESCRIPTION("StackMap: the kernel's TCP over a dedicated NIC, from one system call");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,595 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * port.c - a port: registration, its sync loop, waiting, closing
+ *
+ * The only file that knows the order in which things are done.
+ */
+#include "port.h"
+
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/nsproxy.h>
+#include <linux/pid_namespace.h>
+#include <linux/poll.h>
+#include <linux/rtnetlink.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <net/net_namespace.h>
+
+#define SM_RING_DEFAULT		1024
+#define SM_STALL_DEFAULT_US	10000
+/* Packets that one round of a sync receives before it delivers */
+#define SM_NIC_BUDGET		256
+
+static LIST_HEAD(sm_ports);
+static DEFINE_MUTEX(sm_ports_mutex);
+
+/* ------------------------------------------------------------ registration */
+
+static bool sm_ring_size_ok(u32 *slots)
+{
+	if (!*slots)
+		*slots = SM_RING_DEFAULT;
+	return is_power_of_2(*slots) && *slots >= STACKMAP_RING_MIN &&
+	       *slots <= STACKMAP_RING_MAX;
+}
+
+/* Check what the application asks for, fill in defaults and the layout */
+static int sm_register_check(struct stackmap_register *reg)
+{
+	u64 frames;
+
+	if (reg->version != STACKMAP_ABI_VERSION)
+		return -EPROTONOSUPPORT;
+	if (reg->flags || memchr_inv(reg->reserved, 0, sizeof(reg->reserved)))
+		return -EINVAL;
+	if (!sm_ring_size_ok(&reg->rx_slots) || !sm_ring_size_ok(&reg->tx_slots))
+		return -EINVAL;
+	if (!reg->stall_us)
+		reg->stall_us = SM_STALL_DEFAULT_US;
+	if (reg->stall_us < STACKMAP_STALL_MIN_US || reg->stall_us > STACKMAP_STALL_MAX_US)
+		return -EINVAL;
+	if (!reg->pool_bufs)
+		reg->pool_bufs = max(2048u, 2 * reg->tx_slots);
+	frames = (u64)reg->rx_slots + reg->tx_slots + reg->extra_bufs + reg->pool_bufs;
+	if (frames > STACKMAP_FRAMES_MAX)
+		return -EINVAL;
+
+	reg->frame_size = SM_FRAME_SIZE;
+	reg->frames = frames;
+	reg->rx_off = 0;
+	reg->tx_off = reg->rx_off +
+		      PAGE_ALIGN(struct_size_t(struct stackmap_ring, slots, reg->rx_slots));
+	reg->extra_off = reg->tx_off +
+			 PAGE_ALIGN(struct_size_t(struct stackmap_ring, slots, reg->tx_slots));
+	reg->frames_off = reg->extra_off + PAGE_ALIGN(reg->extra_bufs * sizeof(u32));
+	reg->map_size = reg->frames_off + frames * SM_FRAME_SIZE;
+	return 0;
+}
+
+static void sm_ring_init(struct sm_ring *ring, void *mem, u32 nslots, u32 *frame)
+{
+	u32 i;
+
+	ring->shared = mem;
+	ring->mask = nslots - 1;
+	ring->shared->nslots = nslots;
+	for (i = 0; i < nslots; i++)
+		ring->shared->slots[i].buf = (*frame)++;
+}
+
+static int sm_port_alloc_memory(struct sm_port *port)
+{
+	struct stackmap_register *reg = &port->reg;
+	u32 frame = 0;
+	u32 *extra;
+	int err;
+	u32 i;
+
+	port->mem_size = reg->frames_off;
+	port->mem = __vmalloc(port->mem_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!port->mem)
+		return -ENOMEM;
+	err = sm_frames_init(&port->frames, reg->frames, reg->pool_bufs);
+	if (err)
+		return err;
+	err = sm_tx_init(port);
+	if (err)
+		return err;
+	sm_ring_init(&port->rx, port->mem + reg->rx_off, reg->rx_slots, &frame);
+	sm_ring_init(&port->tx, port->mem + reg->tx_off, reg->tx_slots, &frame);
+	extra = port->mem + reg->extra_off;
+	for (i = 0; i < reg->extra_bufs; i++)
+		extra[i] = frame++;
+	/* All but one transmit slot are the application's */
+	port->tx.shared->tail = port->tx.mask;
+	return 0;
+}
+
+static bool sm_queue_is_owned(const struct net_device *dev, u32 queue)
+{
+	struct sm_port *port;
+
+	list_for_each_entry(port, &sm_ports, node)
+		if (port->nic.dev == dev && port->nic.queue == queue)
+			return true;
+	return false;
+}
+
+/* Find the interface and make its queue this port's */
+static int sm_port_take_queue(struct sm_port *port)
+{
+	struct net *net = current->nsproxy->net_ns;
+	struct sm_nic *nic = &port->nic;
+	struct net_device *dev;
+	int err;
+
+	rtnl_lock();
+	mutex_lock(&sm_ports_mutex);
+	err = -ENODEV;
+	dev = __dev_get_by_index(net, port->reg.ifindex);
+	if (!dev)
+		goto out;
+	err = -EPERM;
+	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
+		goto out;
+	err = -ENETDOWN;
+	if (!netif_running(dev))
+		goto out;
+	nic->ops = &sm_nic_napi;
+	nic->dev = dev;
+	nic->queue = port->reg.queue;
+	err = nic->ops->open(nic);
+	if (err)
+		goto forget;
+	err = -EBUSY;
+	if (sm_queue_is_owned(dev, nic->queue))
+		goto forget;
+	netdev_hold(dev, &nic->tracker, GFP_KERNEL);
+	port->reg.nic = nic->ops->kind;
+	port->net = net;
+	list_add_tail(&port->node, &sm_ports);
+	err = 0;
+	goto out;
+forget:
+	nic->dev = NULL;
+out:
+	mutex_unlock(&sm_ports_mutex);
+	rtnl_unlock();
+	return err;
+}
+
+static void sm_port_free(struct sm_port *port)
+{
+	kfree(port->batch);
+	sm_frames_free(&port->frames);
+	vfree(port->mem);
+	xa_destroy(&port->by_fd);
+	put_pid(port->pid);
+	kfree(port);
+}
+
+static void sm_stall_check(struct timer_list *timer);
+
+/**
+ * sm_port_register() - STACKMAP_IOC_REGISTER
+ * @reg: what the application asks for; becomes what it gets
+ *
+ * Return: the port, or an errno as listed in stackmap.h.
+ */
+struct sm_port *sm_port_register(struct stackmap_register *reg)
+{
+	struct sm_port *port;
+	int err;
+
+	err = sm_register_check(reg);
+	if (err)
+		return ERR_PTR(err);
+	port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
+	if (!port)
+		return ERR_PTR(-ENOMEM);
+	port->reg = *reg;
+	port->pid = get_task_pid(current, PIDTYPE_TGID);
+	port->stall = max(1ul, usecs_to_jiffies(reg->stall_us));
+	mutex_init(&port->sync_mutex);
+	spin_lock_init(&port->lock);
+	spin_lock_init(&port->list_lock);
+	INIT_LIST_HEAD(&port->ready);
+	INIT_LIST_HEAD(&port->socks);
+	xa_init_flags(&port->by_fd, XA_FLAGS_LOCK_BH);
+	init_waitqueue_head(&port->wait);
+	timer_setup(&port->stall_timer, sm_stall_check, 0);
+
+	err = sm_port_alloc_memory(port);
+	if (!err)
+		err = sm_port_take_queue(port);
+	if (err) {
+		sm_port_free(port);
+		return ERR_PTR(err);
+	}
+	*reg = port->reg;
+	return port;
+}
+
+/* ----------------------------------------------------------- NIC and stall */
+
+/* With the port's lock held */
+static void sm_port_release_nic(struct sm_port *port)
+{
+	if (port->nic.claimed)
+		port->nic.ops->release(&port->nic);
+}
+
+/* The port's lock is not held; RTNL and sm_ports_mutex are, or the port is closing */
+static void sm_port_drop_dev(struct sm_port *port)
+{
+	struct net_device *dev = port->nic.dev;
+
+	if (!dev)
+		return;
+	spin_lock_bh(&port->lock);
+	sm_port_release_nic(port);
+	port->nic.dev = NULL;
+	spin_unlock_bh(&port->lock);
+	timer_delete_sync(&port->stall_timer);
+	netdev_put(dev, &port->nic.tracker);
+	wake_up_interruptible_poll(&port->wait, EPOLLERR | EPOLLHUP);
+}
+
+static void sm_stall_check(struct timer_list *timer)
+{
+	struct sm_port *port = from_timer(port, timer, stall_timer);
+	unsigned long due;
+
+	spin_lock(&port->lock);
+	due = port->last_sync + port->stall;
+	if (port->nic.claimed) {
+		if (time_before(jiffies, due)) {
+			mod_timer(&port->stall_timer, due);
+		} else {
+			port->stats.stalls++;
+			sm_port_release_nic(port);
+		}
+	}
+	spin_unlock(&port->lock);
+}
+
+/* The application is going to sleep. With the port's lock held */
+static void sm_port_sleep(struct sm_port *port)
+{
+	if (port->nic.claimed) {
+		port->stats.sleeps++;
+		sm_port_release_nic(port);
+	}
+}
+
+/*
+ * Poll the NIC and run the stack. With the port's lock held. Returns false
+ * when a softirq has the NIC now, or will have it once softirqs are on.
+ */
+static bool sm_port_run_nic(struct sm_port *port)
+{
+	struct sm_nic *nic = &port->nic;
+	int work, left = SM_NIC_BUDGET;
+
+	port->last_sync = jiffies;
+	if (!nic->claimed) {
+		if (!nic->ops->claim(nic))
+			return false;
+		mod_timer(&port->stall_timer, jiffies + port->stall);
+	}
+	do {
+		work = nic->ops->poll(nic, NAPI_POLL_WEIGHT);
+		port->stats.nic_polls++;
+		port->stats.nic_packets += work;
+		left -= work;
+	} while (work == NAPI_POLL_WEIGHT && left > 0 && nic->claimed);
+	return true;
+}
+
+/* -------------------------------------------------------------------- sync */
+
+/* Whether from @from it is at most as far to @x as to @to, in a ring */
+static bool sm_ring_between(u32 from, u32 x, u32 to, u32 mask)
+{
+	return x <= mask && ((x - from) & mask) <= ((to - from) & mask);
+}
+
+static void sm_port_set_polling(struct sm_port *port, bool polling)
+{
+	bool wake = false;
+
+	spin_lock_bh(&port->list_lock);
+	port->polling = polling;
+	/* What came while polling was set has woken nobody */
+	if (!polling)
+		wake = !list_empty(&port->ready);
+	spin_unlock_bh(&port->list_lock);
+	if (wake && wq_has_sleeper(&port->wait))
+		wake_up_interruptible_poll(&port->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+/* Transmit, poll the NIC, deliver: one round. Returns slots delivered, or -ENODEV */
+static int sm_port_round(struct sm_port *port, u32 tx_head)
+{
+	bool more, polled;
+	int n;
+
+	do {
+		spin_lock_bh(&port->lock);
+		if (unlikely(!port->nic.dev)) {
+			spin_unlock_bh(&port->lock);
+			return -ENODEV;
+		}
+		more = sm_tx(port, tx_head);
+		if (more) {
+			spin_unlock_bh(&port->lock);
+			cond_resched();
+		}
+	} while (more);
+
+	polled = sm_port_run_nic(port);
+	if (unlikely(!polled)) {
+		/* Softirqs that are pending run here */
+		spin_unlock_bh(&port->lock);
+		spin_lock_bh(&port->lock);
+	}
+	n = sm_rx(port);
+	spin_unlock_bh(&port->lock);
+	return n;
+}
+
+/**
+ * sm_port_sync() - STACKMAP_IOC_SYNC
+ * @port: the port
+ * @sync: what the application asks for
+ *
+ * Return: the number of receive slots that are the application's, or an errno
+ * as listed in stackmap.h.
+ */
+int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
+{
+	u32 tx_head, rx_head, sent, got = 0;
+	u64 end = 0;
+	int n;
+
+	if ((sync->flags & ~STACKMAP_SYNC_SLEEP) || sync->reserved ||
+	    sync->wait_us > USEC_PER_SEC)
+		return -EINVAL;
+	if (mutex_lock_interruptible(&port->sync_mutex))
+		return -EINTR;
+
+	tx_head = READ_ONCE(port->tx.shared->head);
+	/* Pairs with the application's release of head: slots are read after it */
+	rx_head = smp_load_acquire(&port->rx.shared->head);
+	if (tx_head > port->tx.mask ||
+	    !sm_ring_between(port->rx.head, rx_head, port->rx.tail, port->rx.mask)) {
+		n = -EINVAL;
+		goto unlock;
+	}
+	port->rx.head = rx_head;
+	sent = (tx_head - port->tx.tail) & port->tx.mask;
+	port->tx.shared->refused = 0;
+
+	sm_port_set_polling(port, true);
+	spin_lock_bh(&port->lock);
+	sm_frames_reap(&port->frames, 32 + 2 * sent);
+	spin_unlock_bh(&port->lock);
+	for (;;) {
+		n = sm_port_round(port, tx_head);
+		if (n)
+			break;
+		if (!sync->wait_us || signal_pending(current))
+			break;
+		if (!end)
+			end = local_clock() + sync->wait_us * NSEC_PER_USEC;
+		else if (local_clock() >= end)
+			break;
+		cond_resched();
+		cpu_relax();
+	}
+	if (n > 0)
+		got = n;
+	/* The application sees what became of its slots before it reuses them */
+	smp_store_release(&port->tx.shared->tail,
+			  (port->tx.tail + port->tx.mask) & port->tx.mask);
+
+	spin_lock_bh(&port->lock);
+	port->stats.syncs++;
+	if (!sent && !got)
+		port->stats.empty_syncs++;
+	if ((sync->flags & STACKMAP_SYNC_SLEEP) && !got)
+		sm_port_sleep(port);
+	spin_unlock_bh(&port->lock);
+	sm_port_set_polling(port, false);
+	if (n >= 0)
+		n = (port->rx.tail - port->rx.head) & port->rx.mask;
+unlock:
+	mutex_unlock(&port->sync_mutex);
+	return n;
+}
+
+/**
+ * sm_port_poll() - poll(), select() and epoll on a port
+ * @port: the port
+ * @file: its file
+ * @wait: as for every poll
+ *
+ * A caller that will sleep gives the NIC back to its interrupts. Sleepers in
+ * epoll come here only when they are added, so they use STACKMAP_SYNC_SLEEP.
+ *
+ * Return: EPOLLIN with something to deliver or delivered, EPOLLOUT always,
+ * EPOLLERR and EPOLLHUP when the interface is gone.
+ */
+__poll_t sm_port_poll(struct sm_port *port, struct file *file, poll_table *wait)
+{
+	__poll_t mask = EPOLLOUT | EPOLLWRNORM;
+	bool ready;
+
+	poll_wait(file, &port->wait, wait);
+	spin_lock_bh(&port->lock);
+	ready = READ_ONCE(port->rx.shared->head) != port->rx.tail;
+	if (!ready && !poll_does_not_wait(wait) && list_empty(&port->ready))
+		sm_port_sleep(port);
+	if (!port->nic.dev)
+		mask |= EPOLLERR | EPOLLHUP;
+	spin_unlock_bh(&port->lock);
+	if (ready || !list_empty_careful(&port->ready))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	return mask;
+}
+
+/**
+ * sm_port_mmap() - map rings and frames
+ * @port: the port
+ * @vma: must be all of it, shared
+ *
+ * By page frame number, so that a mapping does not count in a frame's page
+ * count (see frame.h). The file is held by the mapping, so the pages outlive
+ * it.
+ *
+ * Return: 0, -EINVAL, -ENOMEM.
+ */
+int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
+{
+	unsigned long addr = vma->vm_start;
+	size_t off;
+	int err;
+	u32 i;
+
+	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != port->reg.map_size ||
+	    !(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	vm_flags_mod(vma, VM_DONTCOPY, VM_MAYEXEC);
+	for (off = 0; off < port->mem_size; off += PAGE_SIZE, addr += PAGE_SIZE) {
+		err = remap_pfn_range(vma, addr, vmalloc_to_pfn(port->mem + off),
+				      PAGE_SIZE, vma->vm_page_prot);
+		if (err)
+			return err;
+	}
+	for (i = 0; i < port->frames.n; i++, addr += PAGE_SIZE) {
+		err = remap_pfn_range(vma, addr, page_to_pfn(port->frames.tab[i].page),
+				      PAGE_SIZE, vma->vm_page_prot);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/**
+ * sm_port_close() - the last reference to the file is gone
+ * @port: the port, freed here
+ */
+void sm_port_close(struct sm_port *port)
+{
+	mutex_lock(&sm_ports_mutex);
+	list_del(&port->node);
+	sm_port_drop_dev(port);
+	mutex_unlock(&sm_ports_mutex);
+	sm_sock_detach_all(port);
+	sm_port_free(port);
+}
+
+/* -------------------------------------------------------------- all ports */
+
+/**
+ * sm_ports_info() - STACKMAP_IOC_INFO
+ * @info: the question; becomes the answer
+ *
+ * Return: 0, or an errno as listed in stackmap.h.
+ */
+int sm_ports_info(struct stackmap_info *info)
+{
+	const struct stackmap_register *reg;
+	struct sm_port *port, *found = NULL;
+	u32 index = info->index;
+
+	if (info->version != STACKMAP_ABI_VERSION)
+		return -EPROTONOSUPPORT;
+	if (memchr_inv(info->reserved, 0, sizeof(info->reserved)))
+		return -EINVAL;
+	mutex_lock(&sm_ports_mutex);
+	list_for_each_entry(port, &sm_ports, node) {
+		/* A port whose interface is gone is in no namespace any more */
+		if (!port->nic.dev || !net_eq(port->net, current->nsproxy->net_ns))
+			continue;
+		if (!index--) {
+			found = port;
+			break;
+		}
+	}
+	if (!found) {
+		mutex_unlock(&sm_ports_mutex);
+		return -ENOENT;
+	}
+	reg = &found->reg;
+	info->ifindex = reg->ifindex;
+	info->queue = reg->queue;
+	info->nic = reg->nic;
+	info->pid = pid_nr_ns(found->pid, task_active_pid_ns(current));
+	info->rx_slots = reg->rx_slots;
+	info->tx_slots = reg->tx_slots;
+	info->extra_bufs = reg->extra_bufs;
+	info->pool_bufs = reg->pool_bufs;
+	info->stall_us = reg->stall_us;
+	info->frames = reg->frames;
+	spin_lock_bh(&found->lock);
+	info->stats = found->stats;
+	info->stats.frames_user = found->frames.held[SM_USER];
+	info->stats.frames_pool = found->frames.held[SM_POOL];
+	info->stats.frames_flight = found->frames.held[SM_FLIGHT] +
+				    found->frames.held[SM_SENDING];
+	info->stats.frames_nic = found->frames.held[SM_NIC];
+	spin_unlock_bh(&found->lock);
+	spin_lock_bh(&found->list_lock);
+	info->stats.sockets = found->nsocks;
+	spin_unlock_bh(&found->list_lock);
+	mutex_unlock(&sm_ports_mutex);
+	return 0;
+}
+
+/*
+ * An interface that goes down gets its queue back at once: its driver waits for
+ * that in napi_disable(). One that is unregistered or leaves its network
+ * namespace, which is announced likewise, is gone for its port.
+ */
+static int sm_netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
+	struct sm_port *port;
+
+	if (event != NETDEV_GOING_DOWN && event != NETDEV_UNREGISTER)
+		return NOTIFY_DONE;
+	mutex_lock(&sm_ports_mutex);
+	list_for_each_entry(port, &sm_ports, node) {
+		if (port->nic.dev != dev)
+			continue;
+		if (event == NETDEV_UNREGISTER) {
+			sm_port_drop_dev(port);
+		} else {
+			spin_lock_bh(&port->lock);
+			sm_port_release_nic(port);
+			spin_unlock_bh(&port->lock);
+		}
+	}
+	mutex_unlock(&sm_ports_mutex);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block sm_netdev_notifier = {
+	.notifier_call = sm_netdev_event,
+};
+
+int sm_ports_init(void)
+{
+	return register_netdevice_notifier(&sm_netdev_notifier);
+}
+
+void sm_ports_exit(void)
+{
+	unregister_netdevice_notifier(&sm_netdev_notifier);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * port.h - a port: one owner, one queue of a NIC, its rings, frames, sockets
+ *
+ * Locks, outermost first:
+ *   sync_mutex  one sync at a time; guards tx_cur, the transmit batch and stats
+ *		 of transmit
+ *   lock	 (softirqs off) guards the NIC's state, the frames, the rings'
+ *		 kernel side and the counters
+ *   slock	 of a socket, as a softirq takes it
+ *   list_lock	 (softirqs off) guards the lists of sockets and polling
+ * ports_mutex, inside RTNL, guards the list of all ports and a port's device.
+ */
+#ifndef SM_PORT_H
+#define SM_PORT_H
+
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+#include <uapi/stackmap.h>
+
+#include "compat.h"
+#include "frame.h"
+#include "nic.h"
+#include "sock.h"
+
+/* Transmit slots of one socket that become one write */
+#define SM_TX_BATCH	64
+
+struct sm_tx_batch;
+
+/**
+ * struct sm_ring - the kernel's side of a ring
+ * @shared: the ring in shared memory; only sync reads and writes it
+ * @mask: number of slots less one; never read from shared memory
+ * @head: receive: the application's head as last checked
+ * @tail: receive: the next slot to deliver into. Transmit: the next to send
+ */
+struct sm_ring {
+	struct stackmap_ring *shared;
+	u32 mask;
+	u32 head;
+	u32 tail;
+};
+
+struct sm_port {
+	/* Set at registration, constant */
+	struct list_head node;		/* in the list of all ports */
+	struct stackmap_register reg;	/* as answered */
+	struct net *net;		/* to compare with only, see sm_ports_info() */
+	struct pid *pid;
+	void *mem;			/* rings and extra list: vmalloc */
+	size_t mem_size;
+
+	struct mutex sync_mutex;	/* one sync at a time */
+	struct sm_tx_batch *batch;
+
+	spinlock_t lock;		/* guards all down to stall_timer */
+	struct sm_nic nic;
+	struct sm_frames frames;
+	struct sm_ring rx;
+	struct sm_ring tx;
+	struct stackmap_stats stats;
+	unsigned long last_sync;	/* jiffies */
+	unsigned long stall;		/* jiffies */
+	struct timer_list stall_timer;	/* runs while the NIC is claimed */
+
+	spinlock_t list_lock;		/* guards all down to polling */
+	struct list_head ready;		/* sockets with something to deliver */
+	struct list_head socks;		/* all attached sockets */
+	u32 nsocks;
+	bool polling;			/* a sync will look at ready: no wake-up */
+
+	struct xarray by_fd;		/* number -> attached socket, under RCU */
+	wait_queue_head_t wait;		/* poll() */
+};
+
+/* Called by main.c */
+struct sm_port *sm_port_register(struct stackmap_register *reg);
+void sm_port_close(struct sm_port *port);
+int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync);
+__poll_t sm_port_poll(struct sm_port *port, struct file *file, poll_table *wait);
+int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
+int sm_ports_info(struct stackmap_info *info);
+int sm_ports_init(void);
+void sm_ports_exit(void);
+
+/* rx.c and tx.c, called by port.c with the port's lock held */
+u32 sm_rx(struct sm_port *port);
+bool sm_tx(struct sm_port *port, u32 head);
+int sm_tx_init(struct sm_port *port);
+
+#endif /* SM_PORT_H */

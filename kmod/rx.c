@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * rx.c - from the stack to receive slots
+ *
+ * Runs in sync, with softirqs off and the port's lock held, and takes each
+ * ready socket's lock as a softirq would (bh_lock_sock()): tcp_read_sock() may
+ * be called like this, as kernel users do so from sk_data_ready. A socket that
+ * some thread has locked in a system call is left for the next sync.
+ */
+#include <linux/skbuff.h>
+#include <net/tcp.h>
+
+#include "port.h"
+
+struct sm_rx {
+	read_descriptor_t desc;		/* of tcp_read_sock() */
+	struct sm_port *port;
+	struct sm_sock *ss;
+	struct stackmap_slot *open;	/* slot with copied payload and room left */
+	u32 frame;			/* its buffer */
+	u32 used;			/* bytes in it */
+	u32 slots;			/* delivered in this sync */
+	int err;			/* payload could not be read */
+};
+
+static bool sm_rx_full(const struct sm_port *port)
+{
+	return ((port->rx.tail + 1) & port->rx.mask) == port->rx.head;
+}
+
+/* Fill in all but buf, off and len of the next slot and make it delivered */
+static struct stackmap_slot *sm_rx_slot(struct sm_rx *rx, u16 flags, u16 err)
+{
+	struct sm_ring *ring = &rx->port->rx;
+	struct stackmap_slot *slot = &ring->shared->slots[ring->tail];
+
+	ring->tail = (ring->tail + 1) & ring->mask;
+	slot->fd = rx->ss->fd;
+	slot->flags = flags;
+	slot->err = err;
+	slot->data = rx->ss->data;
+	slot->gen = rx->ss->gen;
+	slot->taken = 0;
+	rx->slots++;
+	return slot;
+}
+
+static void sm_rx_event(struct sm_rx *rx, u16 flags, u16 err)
+{
+	struct stackmap_slot *slot = sm_rx_slot(rx, flags, err);
+
+	slot->off = 0;
+	slot->len = 0;
+}
+
+/*
+ * Payload that lies in a frame which our own driver gave to the NIC is handed
+ * over: the frame goes into the slot, and the slot's buffer takes its place.
+ * Only when nobody else can see it (tcpdump's clone, say): the application may
+ * write to it from now on.
+ */
+static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
+			   const u8 *data, u32 len)
+{
+	struct sm_frames *frames = &rx->port->frames;
+	struct page *page = virt_to_page(data);
+	struct stackmap_slot *slot;
+	u32 i, spare;
+
+	i = sm_frame_of_page(frames, page);
+	if (i == SM_NO_FRAME || frames->tab[i].holder != SM_NIC ||
+	    page_ref_count(page) != 2 || skb_cloned(skb))
+		return 0;
+	slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
+	spare = sm_frame_of_user(frames, READ_ONCE(slot->buf));
+	if (spare != SM_NO_FRAME) {
+		/* It may be in flight too, if the application kept it in a send */
+		if (likely(page_ref_count(frames->tab[spare].page) == 1))
+			sm_frame_put(frames, spare);
+		else
+			sm_frame_sent(frames, spare);
+	}
+	sm_frame_hold(frames, i, SM_USER);
+	slot = sm_rx_slot(rx, STACKMAP_RX_DATA | STACKMAP_RX_HANDED, 0);
+	slot->buf = i;
+	slot->off = offset_in_page(data);
+	slot->len = len;
+	rx->open = NULL;
+	rx->port->stats.rx_handed_bytes += len;
+	return len;
+}
+
+/* Copy as much as fits in the open slot, or in a new one */
+static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 len)
+{
+	struct sm_frames *frames = &rx->port->frames;
+	struct stackmap_slot *slot = rx->open;
+
+	if (!slot) {
+		if (sm_rx_full(rx->port))
+			return 0;
+		slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
+		rx->frame = sm_frame_of_user(frames, READ_ONCE(slot->buf));
+		if (unlikely(rx->frame == SM_NO_FRAME)) {
+			/* Not the application's to name: it gets another */
+			rx->frame = sm_frame_get(frames, SM_USER);
+			if (rx->frame == SM_NO_FRAME)
+				return 0;
+		}
+		rx->used = 0;
+	}
+	len = min_t(u32, len, SM_FRAME_SIZE - rx->used);
+	if (unlikely(skb_copy_bits(skb, off, sm_frame_addr(frames, rx->frame) + rx->used,
+				   len))) {
+		rx->err = EFAULT;	/* device memory */
+		return 0;
+	}
+	if (!rx->open) {
+		slot = sm_rx_slot(rx, STACKMAP_RX_DATA, 0);
+		slot->buf = rx->frame;
+		slot->off = 0;
+	}
+	rx->used += len;
+	slot->len = rx->used;
+	rx->open = rx->used < SM_FRAME_SIZE ? slot : NULL;
+	rx->port->stats.rx_copied_bytes += len;
+	return len;
+}
+
+/* sk_read_actor_t: returns how much of [off, off + len) was taken */
+static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
+		       unsigned int off, size_t len)
+{
+	struct sm_rx *rx = container_of(desc, struct sm_rx, desc);
+	struct skb_seq_state st;
+	const u8 *data;
+	u32 done = 0;
+	u32 n, m;
+
+	if (!rx->port->frames.held[SM_NIC]) {
+		do {
+			n = sm_rx_copy(rx, skb, off + done, len - done);
+			done += n;
+		} while (n && done < len);
+	} else {
+		skb_prepare_seq_read(skb, off, off + len, &st);
+		while (done < len) {
+			n = skb_seq_read(done, &data, &st);
+			if (!n)
+				break;
+			m = sm_rx_full(rx->port) ? 0 : sm_rx_hand_over(rx, skb, data, n);
+			if (!m)
+				m = sm_rx_copy(rx, skb, off + done, n);
+			if (!m)
+				break;
+			done += m;
+		}
+		skb_abort_seq_read(&st);
+	}
+	if (done < len)
+		desc->count = 0;
+	return done;
+}
+
+/* What has happened to the socket, as one slot, behind all of its payload */
+static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
+{
+	struct sm_sock *ss = rx->ss;
+	u32 bits = ss->bits;
+	u16 flags = 0;
+	u16 err = 0;
+
+	if ((bits & SM_CONNECTING) && sk->sk_state != TCP_SYN_SENT) {
+		bits &= ~SM_CONNECTING;
+		if (!sk->sk_err)
+			flags |= STACKMAP_RX_CONNECTED;
+	}
+	if (!(bits & SM_TOLD_END) && (sk->sk_err || rx->err)) {
+		err = sk->sk_err ?: rx->err;
+		flags |= STACKMAP_RX_ERROR;
+		bits |= SM_TOLD_END;
+		bits &= ~SM_WANT_ROOM;
+	} else if (!(bits & SM_TOLD_END) && (sk->sk_shutdown & RCV_SHUTDOWN) &&
+		   skb_queue_empty(&sk->sk_receive_queue)) {
+		flags |= STACKMAP_RX_FIN;
+		bits |= SM_TOLD_END;
+	}
+	if ((bits & SM_WANT_ROOM) && sk->sk_state != TCP_SYN_SENT &&
+	    sk_stream_is_writeable(sk)) {
+		flags |= STACKMAP_RX_ROOM;
+		bits &= ~SM_WANT_ROOM;
+	}
+	if (flags) {
+		if (sm_rx_full(rx->port))
+			return false;
+		if (flags & STACKMAP_RX_ERROR)
+			sock_error(sk);		/* told once, as by SO_ERROR */
+		sm_rx_event(rx, flags, err);
+	}
+	WRITE_ONCE(ss->bits, bits);
+	return true;
+}
+
+/* Returns false when the ring is full and there is more */
+static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	rx->open = NULL;
+	rx->err = 0;
+	if (!skb_queue_empty(&sk->sk_receive_queue)) {
+		/*
+		 * Urgent data is part of the stream here, as RFC 6093 has it;
+		 * tcp_read_sock() would stop before it for good.
+		 */
+		if (unlikely(tp->urg_data))
+			WRITE_ONCE(tp->urg_data, 0);
+		rx->desc.count = 1;
+		tcp_read_sock(sk, &rx->desc, sm_rx_actor);
+		if (!rx->desc.count && !rx->err)
+			return false;
+	}
+	return sm_rx_events(rx, sk);
+}
+
+/* Returns false when there may be more to deliver */
+static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
+{
+	bool done = true;
+
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk)) {
+		done = false;
+	} else if (sock_flag(sk, SOCK_DEAD) || (rx->ss->bits & SM_DETACHING)) {
+		/* Closed: nothing of it is delivered any more */
+	} else if (sk->sk_state == TCP_LISTEN) {
+		if (!reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue)) {
+			if (!sm_rx_full(rx->port))
+				sm_rx_event(rx, STACKMAP_RX_ACCEPT, 0);
+			done = false;
+		}
+	} else {
+		done = sm_rx_conn(rx, sk);
+	}
+	bh_unlock_sock(sk);
+	return done;
+}
+
+/**
+ * sm_rx() - deliver what the ready sockets have
+ * @port: the port, locked
+ *
+ * A socket that cannot be finished now stays ready, behind the others.
+ *
+ * Return: the number of slots delivered.
+ */
+u32 sm_rx(struct sm_port *port)
+{
+	struct sm_rx rx = { .port = port };
+	struct list_head again, todo;
+	struct sm_sock *ss;
+	struct sock *sk;
+	bool done;
+
+	INIT_LIST_HEAD(&again);
+	INIT_LIST_HEAD(&todo);
+	rcu_read_lock();
+	spin_lock(&port->list_lock);
+	list_splice_init(&port->ready, &todo);
+	while (!list_empty(&todo) && !sm_rx_full(port)) {
+		ss = list_first_entry(&todo, struct sm_sock, ready);
+		list_del_init(&ss->ready);
+		sk = ss->sk;
+		if (!sm_sock_hold(ss, sk))
+			continue;
+		spin_unlock(&port->list_lock);
+
+		rx.ss = ss;
+		done = sm_rx_sock(&rx, sk);
+		sock_put(sk);
+
+		spin_lock(&port->list_lock);
+		if (!done && !list_empty(&ss->all))
+			list_move_tail(&ss->ready, &again);
+	}
+	if (sm_rx_full(port) && !(list_empty(&todo) && list_empty(&again)))
+		port->stats.rx_full++;
+	list_splice(&todo, &port->ready);
+	list_splice_tail(&again, &port->ready);
+	spin_unlock(&port->list_lock);
+	rcu_read_unlock();
+
+	if (rx.slots) {
+		port->stats.rx_slots += rx.slots;
+		/* Pairs with the application's acquire of tail */
+		smp_store_release(&port->rx.shared->tail, port->rx.tail);
+	}
+	return rx.slots;
+}

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * sock.c - attaching a socket to a port; what its callbacks do; detaching
+ *
+ * An attached socket has our upper-layer protocol (ULP, net/ipv4/tcp_ulp.c),
+ * which gives mutual exclusion with kTLS and sockmap, a line in `ss -i`, and
+ * two hooks: clone, for the children of a listener, and release, when the
+ * socket is destroyed. And it has our callbacks, which do no more than note in
+ * the port that the socket is ready. All else happens in sync.
+ *
+ * The ULP is set directly, as __tcp_set_ulp() does under the socket's lock,
+ * since setsockopt(TCP_ULP) has no way to say which port.
+ */
+#include "sock.h"
+
+#include <linux/file.h>
+#include <linux/module.h>
+#include <linux/net.h>
+#include <linux/slab.h>
+#include <net/tcp.h>
+
+#include "port.h"
+
+/* The callbacks of every TCP socket that no other upper layer uses */
+static struct {
+	void (*data_ready)(struct sock *sk);
+	void (*state_change)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
+	void (*error_report)(struct sock *sk);
+} sm_plain;
+
+static atomic_t sm_gen = ATOMIC_INIT(0);
+
+static struct tcp_ulp_ops sm_ulp;
+
+/* --------------------------------------------------------------- callbacks */
+
+static void sm_data_ready(struct sock *sk);
+static void sm_state_change(struct sock *sk);
+static void sm_write_space(struct sock *sk);
+static void sm_error_report(struct sock *sk);
+
+static void sm_callbacks_set(struct sock *sk)
+{
+	WRITE_ONCE(sk->sk_data_ready, sm_data_ready);
+	WRITE_ONCE(sk->sk_state_change, sm_state_change);
+	WRITE_ONCE(sk->sk_write_space, sm_write_space);
+	WRITE_ONCE(sk->sk_error_report, sm_error_report);
+}
+
+static void sm_callbacks_restore(struct sock *sk)
+{
+	WRITE_ONCE(sk->sk_data_ready, sm_plain.data_ready);
+	WRITE_ONCE(sk->sk_state_change, sm_plain.state_change);
+	WRITE_ONCE(sk->sk_write_space, sm_plain.write_space);
+	WRITE_ONCE(sk->sk_error_report, sm_plain.error_report);
+}
+
+static bool sm_callbacks_are_plain(const struct sock *sk)
+{
+	return sk->sk_data_ready == sm_plain.data_ready &&
+	       sk->sk_state_change == sm_plain.state_change &&
+	       sk->sk_write_space == sm_plain.write_space &&
+	       sk->sk_error_report == sm_plain.error_report;
+}
+
+/*
+ * Under RCU. A listener may be closed on one CPU while another clones it, and
+ * the child then has our callbacks and its parent's pointer without the clone
+ * hook having been called: @sk tells, and the child becomes a plain socket.
+ */
+static struct sm_sock *sm_sock_of(struct sock *sk)
+{
+	struct sm_sock *ss = rcu_dereference(inet_csk(sk)->icsk_ulp_data);
+
+	if (likely(ss && ss->sk == sk))
+		return ss;
+	if (sk->sk_data_ready == sm_data_ready)
+		sm_callbacks_restore(sk);
+	return NULL;
+}
+
+/**
+ * sm_sock_ready() - the next sync shall look at this socket
+ * @ss: the socket
+ */
+void sm_sock_ready(struct sm_sock *ss)
+{
+	struct sm_port *port = ss->port;
+	bool wake = false;
+
+	spin_lock_bh(&port->list_lock);
+	/* An ended one may still be called back, and is on no list any more */
+	if (list_empty(&ss->ready) && !list_empty(&ss->all)) {
+		list_add_tail(&ss->ready, &port->ready);
+		wake = !port->polling;
+	}
+	spin_unlock_bh(&port->list_lock);
+	if (wake && wq_has_sleeper(&port->wait))
+		wake_up_interruptible_poll(&port->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+static void sm_callback(struct sock *sk)
+{
+	struct sm_sock *ss;
+
+	rcu_read_lock();
+	ss = sm_sock_of(sk);
+	if (ss)
+		sm_sock_ready(ss);
+	rcu_read_unlock();
+}
+
+static void sm_data_ready(struct sock *sk)
+{
+	sm_callback(sk);
+	/* Who waits for the fd itself, in poll() or accept(), is woken as ever */
+	sm_plain.data_ready(sk);
+}
+
+static void sm_state_change(struct sock *sk)
+{
+	sm_callback(sk);
+	sm_plain.state_change(sk);
+}
+
+static void sm_error_report(struct sock *sk)
+{
+	sm_callback(sk);
+	sm_plain.error_report(sk);
+}
+
+static void sm_write_space(struct sock *sk)
+{
+	struct sm_sock *ss;
+
+	rcu_read_lock();
+	ss = sm_sock_of(sk);
+	if (ss && (READ_ONCE(ss->bits) & SM_WANT_ROOM) && sk_stream_is_writeable(sk))
+		sm_sock_ready(ss);
+	rcu_read_unlock();
+	sm_plain.write_space(sk);
+}
+
+/* ----------------------------------------------------------- the ULP hooks */
+
+/* From setsockopt(TCP_ULP): attaching needs a port, so only the ioctl does it */
+static int sm_ulp_init(struct sock *sk)
+{
+	return -EOPNOTSUPP;
+}
+
+/* A child of an attached listener begins as a plain socket */
+static void sm_ulp_clone(const struct request_sock *req, struct sock *newsk,
+			 const gfp_t priority)
+{
+	struct inet_connection_sock *icsk = inet_csk(newsk);
+
+	sm_callbacks_restore(newsk);
+	RCU_INIT_POINTER(icsk->icsk_ulp_data, NULL);
+	/* And so without the reference to the module that the parent has */
+	icsk->icsk_ulp_ops = NULL;
+}
+
+/* Take the socket out of everything through which a port could find it */
+static void sm_sock_unlink(struct sm_sock *ss)
+{
+	struct sm_port *port = ss->port;
+
+	/* Another socket may have this number by now */
+	xa_cmpxchg_bh(&port->by_fd, ss->fd, ss, NULL, 0);
+	spin_lock_bh(&port->list_lock);
+	if (!list_empty(&ss->all)) {
+		list_del_init(&ss->all);
+		list_del_init(&ss->ready);
+		port->nsocks--;
+	}
+	spin_unlock_bh(&port->list_lock);
+}
+
+/* From tcp_cleanup_ulp(), as the socket is destroyed; it drops the module */
+static void sm_ulp_release(struct sock *sk)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+	struct sm_sock *ss = rcu_dereference_protected(icsk->icsk_ulp_data, 1);
+
+	sm_callbacks_restore(sk);
+	RCU_INIT_POINTER(icsk->icsk_ulp_data, NULL);
+	if (ss && !(ss->bits & SM_DETACHING)) {
+		sm_sock_unlink(ss);
+		kfree_rcu(ss, rcu);
+	}
+}
+
+static struct tcp_ulp_ops sm_ulp __read_mostly = {
+	.name = "stackmap",
+	.owner = THIS_MODULE,
+	.init = sm_ulp_init,
+	.clone = sm_ulp_clone,
+	.release = sm_ulp_release,
+};
+
+/* ------------------------------------------------------ attach and detach */
+
+/**
+ * sm_sock_hold() - make a socket that was found safe to lock
+ * @ss: found under RCU or the port's list_lock, and still under it
+ * @sk: its socket, as read from @ss
+ *
+ * Return: whether it is alive. The caller has to sock_put() it then.
+ */
+bool sm_sock_hold(struct sm_sock *ss, struct sock *sk)
+{
+	if (unlikely(!refcount_inc_not_zero(&sk->sk_refcnt)))
+		return false;
+	/*
+	 * TCP sockets are SLAB_TYPESAFE_BY_RCU: it may have been freed and be
+	 * another one by now.
+	 */
+	if (likely(rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss))
+		return true;
+	sock_put(sk);
+	return false;
+}
+
+static int sm_sock_may_attach(struct sock *sk)
+{
+	switch (sk->sk_state) {
+	case TCP_LISTEN:
+	case TCP_SYN_SENT:
+	case TCP_SYN_RECV:	/* TCP Fast Open */
+	case TCP_ESTABLISHED:
+	case TCP_CLOSE_WAIT:
+	case TCP_FIN_WAIT1:	/* after shutdown(): can still receive */
+	case TCP_FIN_WAIT2:
+	case TCP_CLOSING:
+	case TCP_LAST_ACK:
+		break;
+	default:
+		/* Reset before we came: its error is still to be told */
+		if (sk->sk_state == TCP_CLOSE && sk->sk_err)
+			break;
+		return -ENOTCONN;
+	}
+	if (inet_csk(sk)->icsk_ulp_ops)
+		return inet_csk(sk)->icsk_ulp_ops == &sm_ulp ? -EALREADY : -EBUSY;
+	/* A sockmap, or a kernel user (RDS, NFS, ...): each has these */
+	if (READ_ONCE(sk->sk_user_data) || !sm_callbacks_are_plain(sk))
+		return -EBUSY;
+	return 0;
+}
+
+static bool sm_sock_has_something(struct sock *sk)
+{
+	if (sk->sk_state == TCP_LISTEN)
+		return !reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue);
+	return !skb_queue_empty(&sk->sk_receive_queue) || sk->sk_err ||
+	       (sk->sk_shutdown & RCV_SHUTDOWN);
+}
+
+/*
+ * Detaching takes two steps. After the first no callback of ours is called any
+ * more and no sync finds the socket, but the ULP stays. With a listener a grace
+ * period must pass between the two: when it is cloned, the child copies the
+ * callbacks and the ULP at different moments, and if it got our callbacks, it
+ * must have the clone hook called.
+ *
+ * Return: whether the caller has to take the second step, and no one else.
+ */
+static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
+{
+	bool mine = false;
+
+	lock_sock(sk);
+	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss &&
+	    !(ss->bits & SM_DETACHING)) {
+		WRITE_ONCE(ss->bits, ss->bits | SM_DETACHING);
+		write_lock_bh(&sk->sk_callback_lock);
+		sm_callbacks_restore(sk);
+		write_unlock_bh(&sk->sk_callback_lock);
+		sm_sock_unlink(ss);
+		mine = true;
+	}
+	release_sock(sk);
+	return mine;
+}
+
+static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
+{
+	bool ours;
+
+	lock_sock(sk);
+	/* Otherwise it was destroyed meanwhile, and tcp_cleanup_ulp() did it */
+	ours = rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss;
+	if (ours) {
+		RCU_INIT_POINTER(inet_csk(sk)->icsk_ulp_data, NULL);
+		inet_csk(sk)->icsk_ulp_ops = NULL;
+	}
+	release_sock(sk);
+	kfree_rcu(ss, rcu);
+	if (ours)
+		module_put(THIS_MODULE);
+}
+
+/* The caller holds @sk; its reference is dropped */
+static void sm_detach(struct sm_sock *ss, struct sock *sk)
+{
+	if (sm_detach_begin(ss, sk)) {
+		if (sk->sk_state == TCP_LISTEN)
+			synchronize_rcu();
+		sm_detach_end(ss, sk);
+	}
+	sock_put(sk);
+}
+
+/**
+ * sm_sock_attach() - attach a socket of the calling process
+ * @port: the port
+ * @fd: its descriptor
+ * @data: told in every slot
+ * @gen: set to what tells it from other sockets of this number
+ *
+ * Return: 0 or an errno as listed in stackmap.h.
+ */
+int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
+{
+	struct sm_sock *ss, *old;
+	struct socket *sock;
+	struct sock *sk;
+	int err;
+
+	sock = sockfd_lookup(fd, &err);
+	if (!sock)
+		return err;
+	sk = sock->sk;
+	err = -EOPNOTSUPP;
+	if ((sk->sk_family != AF_INET && sk->sk_family != AF_INET6) ||
+	    sk->sk_type != SOCK_STREAM || sk->sk_protocol != IPPROTO_TCP)
+		goto put_fd;
+
+	err = -ENOMEM;
+	ss = kzalloc(sizeof(*ss), GFP_KERNEL_ACCOUNT);
+	if (!ss)
+		goto put_fd;
+	ss->sk = sk;
+	ss->port = port;
+	ss->data = data;
+	ss->fd = fd;
+	ss->gen = atomic_inc_return(&sm_gen) ?: atomic_inc_return(&sm_gen);
+	INIT_LIST_HEAD(&ss->ready);
+	INIT_LIST_HEAD(&ss->all);
+
+	/*
+	 * What had this number before is closed, or has another number too: the
+	 * application cannot mean it any more. A closed one that is still
+	 * exchanging its last segments goes by itself.
+	 */
+	rcu_read_lock();
+	old = xa_load(&port->by_fd, fd);
+	if (old && (old->sk == sk || !sm_sock_hold(old, old->sk)))
+		old = NULL;
+	rcu_read_unlock();
+	if (old) {
+		if (sock_flag(old->sk, SOCK_DEAD))
+			sock_put(old->sk);
+		else
+			sm_detach(old, old->sk);
+	}
+
+	lock_sock(sk);
+	err = sm_sock_may_attach(sk);
+	if (err)
+		goto unlock;
+	/* A sync that finds it before it is attached takes it for a dead one */
+	err = xa_err(xa_store_bh(&port->by_fd, fd, ss, GFP_KERNEL_ACCOUNT));
+	if (err)
+		goto unlock;
+	__module_get(THIS_MODULE);
+	if (sk->sk_state == TCP_SYN_SENT)
+		ss->bits |= SM_CONNECTING;
+	spin_lock_bh(&port->list_lock);
+	list_add_tail(&ss->all, &port->socks);
+	port->nsocks++;
+	spin_unlock_bh(&port->list_lock);
+
+	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ss);
+	inet_csk(sk)->icsk_ulp_ops = &sm_ulp;
+	write_lock_bh(&sk->sk_callback_lock);
+	sm_callbacks_set(sk);
+	write_unlock_bh(&sk->sk_callback_lock);
+	/* A listener has no lock for what arrives: look after the callbacks are set */
+	smp_mb();
+	if (sm_sock_has_something(sk))
+		sm_sock_ready(ss);
+	*gen = ss->gen;
+	ss = NULL;
+unlock:
+	release_sock(sk);
+	kfree(ss);
+put_fd:
+	sockfd_put(sock);
+	return err;
+}
+
+/**
+ * sm_sock_detach() - make an attached socket a plain one again
+ * @port: the port
+ * @fd: the number it was attached under
+ *
+ * Return: 0, or -EBADF when no socket is attached under that number.
+ */
+int sm_sock_detach(struct sm_port *port, s32 fd)
+{
+	struct sm_sock *ss;
+	struct sock *sk;
+
+	rcu_read_lock();
+	ss = xa_load(&port->by_fd, fd);
+	sk = ss ? ss->sk : NULL;
+	if (sk && !sm_sock_hold(ss, sk))
+		sk = NULL;
+	rcu_read_unlock();
+	if (!sk)
+		return -EBADF;
+	sm_detach(ss, sk);
+	return 0;
+}
+
+/**
+ * sm_sock_detach_all() - detach every socket of a port that is being closed
+ * @port: the port; nothing can attach to it any more
+ *
+ * After this no callback runs that knows the port.
+ */
+void sm_sock_detach_all(struct sm_port *port)
+{
+	LIST_HEAD(begun);
+	struct sm_sock *ss;
+	struct sock *sk;
+
+	for (;;) {
+		spin_lock_bh(&port->list_lock);
+		ss = list_first_entry_or_null(&port->socks, struct sm_sock, all);
+		sk = ss ? ss->sk : NULL;
+		if (sk && !refcount_inc_not_zero(&sk->sk_refcnt))
+			sk = NULL;
+		spin_unlock_bh(&port->list_lock);
+		if (!ss)
+			break;
+		if (sk && sm_detach_begin(ss, sk))
+			list_add_tail(&ss->all, &begun);	/* ours alone now */
+		else if (sk)
+			sock_put(sk);
+		cond_resched();
+	}
+	synchronize_rcu();
+	while (!list_empty(&begun)) {
+		ss = list_first_entry(&begun, struct sm_sock, all);
+		sk = ss->sk;
+		list_del_init(&ss->all);
+		sm_detach_end(ss, sk);
+		sock_put(sk);
+		cond_resched();
+	}
+}
+
+/**
+ * sm_sock_init() - learn what a plain TCP socket's callbacks are
+ *
+ * They are not exported by name, so a socket is asked.
+ *
+ * Return: 0 or an errno.
+ */
+int sm_sock_init(void)
+{
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(&init_net, AF_INET, SOCK_STREAM, IPPROTO_TCP, &sock);
+	if (err)
+		return err;
+	sm_plain.data_ready = sock->sk->sk_data_ready;
+	sm_plain.state_change = sock->sk->sk_state_change;
+	sm_plain.write_space = sock->sk->sk_write_space;
+	sm_plain.error_report = sock->sk->sk_error_report;
+	sock_release(sock);
+	return tcp_register_ulp(&sm_ulp);
+}
+
+void sm_sock_exit(void)
+{
+	tcp_unregister_ulp(&sm_ulp);
+}

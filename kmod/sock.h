@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * sock.h - a socket attached to a port
+ */
+#ifndef SM_SOCK_H
+#define SM_SOCK_H
+
+#include <linux/list.h>
+#include <linux/rcupdate.h>
+#include <linux/types.h>
+#include <net/sock.h>
+
+struct sm_port;
+
+/* Bits of sm_sock.bits, written with the socket's lock held */
+#define SM_CONNECTING	0x01	/* connect() has not finished */
+#define SM_WANT_ROOM	0x02	/* a slot was refused: tell when there is room */
+#define SM_TOLD_END	0x04	/* FIN or ERROR was delivered */
+#define SM_DETACHING	0x08	/* whoever set it frees the structure */
+
+/**
+ * struct sm_sock - what a port knows of a socket
+ * @sk: the socket. Not counted: the upper-layer hook clears every way to find
+ *	this structure before the socket is destroyed. Whoever found it under RCU
+ *	or the port's list lock takes a count with sm_sock_hold() before use.
+ * @port: its port. Outlives it: a port detaches all before it goes
+ * @ready: in the port's list of sockets with something to deliver
+ * @all: in the port's list of all sockets
+ * @data: the application's
+ * @gen: told in every slot
+ * @fd: the number that the application knows it by
+ * @bits: SM_*
+ * @rcu: freed after a grace period, as callbacks run under RCU
+ *
+ * The two lists are guarded by the port's list_lock.
+ */
+struct sm_sock {
+	struct sock *sk;
+	struct sm_port *port;
+	struct list_head ready;
+	struct list_head all;
+	u64 data;
+	u32 gen;
+	s32 fd;
+	u32 bits;
+	struct rcu_head rcu;
+};
+
+int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);
+int sm_sock_detach(struct sm_port *port, s32 fd);
+void sm_sock_detach_all(struct sm_port *port);
+bool sm_sock_hold(struct sm_sock *ss, struct sock *sk);
+void sm_sock_ready(struct sm_sock *ss);
+
+int sm_sock_init(void);
+void sm_sock_exit(void);
+
+#endif /* SM_SOCK_H */

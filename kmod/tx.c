@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tx.c - from transmit slots to the stack
+ *
+ * Consecutive slots of one socket become one tcp_sendmsg_locked() with
+ * MSG_SPLICE_PAGES: TCP refers to the frames themselves. Runs in sync with
+ * softirqs off and takes the socket's lock as a softirq would (bh_lock_sock()),
+ * so that nothing in here sleeps: MSG_DONTWAIT, and sk_allocation is
+ * GFP_ATOMIC for the while. A socket not owned by a thread has no backlog, so
+ * tcp_sendmsg_locked() has none to flush either.
+ *
+ * The application may change any slot at any moment: each field is read once,
+ * into struct sm_tx_slot, and checked there.
+ */
+#include <linux/bvec.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include <net/tcp.h>
+
+#include "port.h"
+
+struct sm_tx_slot {
+	u32 frame;
+	u32 idle;	/* frame that takes its place in the slot, or SM_NO_FRAME */
+	u16 off;
+	u16 len;
+	u16 flags;
+};
+
+/* One write in the making; guarded by the port's sync_mutex */
+struct sm_tx_batch {
+	s32 fd;
+	u32 gen;
+	u32 n;
+	u32 bytes;
+	bool copy;	/* no idle frames are left: TCP has to copy */
+	struct sm_tx_slot slot[SM_TX_BATCH];
+	union {
+		struct bio_vec bvec[SM_TX_BATCH];
+		struct kvec kvec[SM_TX_BATCH];
+	};
+};
+
+/**
+ * sm_tx_init() - allocate what transmitting needs
+ * @port: the port
+ *
+ * Return: 0 or -ENOMEM; the port's closing frees it.
+ */
+int sm_tx_init(struct sm_port *port)
+{
+	port->batch = kzalloc(sizeof(*port->batch), GFP_KERNEL_ACCOUNT);
+	return port->batch ? 0 : -ENOMEM;
+}
+
+static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, int err,
+			 u32 taken)
+{
+	slot->err = err;
+	slot->taken = taken;
+	slot->flags = STACKMAP_TX_REFUSED;
+	port->tx.shared->refused++;
+	if (err == EAGAIN)
+		port->stats.tx_refused++;
+	else
+		port->stats.tx_bad++;
+}
+
+/* Read a slot into @s. Returns false when the application may not send this */
+static bool sm_tx_read(struct sm_port *port, const struct stackmap_slot *slot,
+		       struct sm_tx_slot *s)
+{
+	s->frame = sm_frame_of_user(&port->frames, READ_ONCE(slot->buf));
+	s->off = READ_ONCE(slot->off);
+	s->len = READ_ONCE(slot->len);
+	s->flags = READ_ONCE(slot->flags);
+	s->idle = SM_NO_FRAME;
+	return s->frame != SM_NO_FRAME && s->len && s->off + s->len <= SM_FRAME_SIZE &&
+	       !(s->flags & ~(STACKMAP_TX_KEEP | STACKMAP_TX_MORE));
+}
+
+/*
+ * Collect slots from tail to head, as many as belong in one write. A slot that
+ * is no good, or for which no idle frame is left where the others had one, ends
+ * the batch before it. Returns how many; 0 when the first is no good.
+ */
+static u32 sm_tx_collect(struct sm_port *port, u32 head)
+{
+	struct sm_tx_batch *b = port->batch;
+	u32 i = port->tx.tail;
+
+	b->n = 0;
+	b->bytes = 0;
+	b->copy = false;
+	do {
+		const struct stackmap_slot *slot = &port->tx.shared->slots[i];
+		struct sm_tx_slot *s = &b->slot[b->n];
+
+		if (b->n == 0) {
+			b->fd = READ_ONCE(slot->fd);
+			b->gen = READ_ONCE(slot->gen);
+		} else if (READ_ONCE(slot->fd) != b->fd || READ_ONCE(slot->gen) != b->gen) {
+			break;
+		}
+		if (!sm_tx_read(port, slot, s))
+			break;
+		if (!(s->flags & STACKMAP_TX_KEEP) && !b->copy) {
+			s->idle = sm_frame_get(&port->frames, SM_SENDING);
+			if (s->idle == SM_NO_FRAME && b->n)
+				break;
+			b->copy = s->idle == SM_NO_FRAME;
+			/* No other slot can name either of the two from now on */
+			if (!b->copy)
+				sm_frame_hold(&port->frames, s->frame, SM_SENDING);
+		}
+		if (b->copy) {
+			b->kvec[b->n].iov_base =
+				sm_frame_addr(&port->frames, s->frame) + s->off;
+			b->kvec[b->n].iov_len = s->len;
+		} else {
+			bvec_set_page(&b->bvec[b->n], port->frames.tab[s->frame].page,
+				      s->len, s->off);
+		}
+		b->bytes += s->len;
+		b->n++;
+		i = (i + 1) & port->tx.mask;
+	} while (i != head && b->n < SM_TX_BATCH && !(b->slot[b->n - 1].flags & STACKMAP_TX_MORE));
+	return b->n;
+}
+
+/* Give a batch to TCP. Returns how many bytes it took, or a negative errno */
+static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk, bool more)
+{
+	struct sm_tx_batch *b = port->batch;
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	gfp_t gfp;
+	int ret;
+
+	if (more)
+		msg.msg_flags |= MSG_MORE;
+	if (b->copy) {
+		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, b->kvec, b->n, b->bytes);
+	} else {
+		msg.msg_flags |= MSG_SPLICE_PAGES;
+		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, b->bvec, b->n, b->bytes);
+	}
+
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk)) {
+		ret = -EAGAIN;
+	} else if (sock_flag(sk, SOCK_DEAD) || !sk->sk_socket ||
+		   (ss->bits & SM_DETACHING)) {
+		ret = -EBADF;
+		goto unlock;
+	} else {
+		gfp = sk->sk_allocation;
+		sk->sk_allocation = GFP_ATOMIC;
+		ret = tcp_sendmsg_locked(sk, &msg, b->bytes);
+		sk->sk_allocation = gfp;
+		if (!(sk->sk_route_caps & NETIF_F_SG))
+			b->copy = true;		/* as it had to do, for the counters */
+	}
+	if (ret == -EAGAIN || (ret >= 0 && ret < b->bytes)) {
+		/*
+		 * Room comes with sk_write_space or sk_state_change. Where it is
+		 * there already (memory was short, or the socket was locked by a
+		 * thread), the next sync tells.
+		 */
+		WRITE_ONCE(ss->bits, ss->bits | SM_WANT_ROOM);
+		if (sock_owned_by_user(sk) ||
+		    (sk->sk_state != TCP_SYN_SENT && sk_stream_is_writeable(sk)))
+			sm_sock_ready(ss);
+	} else if (ret < 0 && ret != -EPIPE && sk->sk_state == TCP_CLOSE) {
+		/* tcp_sendmsg_locked() has cleared it, and its event is yet to come */
+		WRITE_ONCE(sk->sk_err, -ret);
+		sm_sock_ready(ss);
+	}
+unlock:
+	bh_unlock_sock(sk);
+	return ret;
+}
+
+/* Settle a batch of which TCP took @ret bytes, or none for the reason @ret */
+static void sm_tx_settle(struct sm_port *port, int ret)
+{
+	struct sm_frames *frames = &port->frames;
+	struct sm_tx_batch *b = port->batch;
+	int err = ret < 0 ? -ret : EAGAIN;
+	u32 left = max(ret, 0);
+	u32 j;
+
+	if (b->copy)
+		port->stats.tx_copied_bytes += left;
+	else
+		port->stats.tx_handed_bytes += left;
+	port->stats.tx_slots += b->n;
+
+	for (j = 0; j < b->n; j++) {
+		struct stackmap_slot *slot = &port->tx.shared->slots[port->tx.tail];
+		struct sm_tx_slot *s = &b->slot[j];
+		u32 taken = min_t(u32, left, s->len);
+
+		left -= taken;
+		port->tx.tail = (port->tx.tail + 1) & port->tx.mask;
+		if (taken < s->len && taken && s->idle != SM_NO_FRAME) {
+			/* The rest goes into the idle frame: this one is TCP's */
+			memcpy(sm_frame_addr(frames, s->idle) + s->off + taken,
+			       sm_frame_addr(frames, s->frame) + s->off + taken,
+			       s->len - taken);
+		}
+		if (s->idle != SM_NO_FRAME) {
+			if (taken) {
+				sm_frame_sent(frames, s->frame);
+				sm_frame_hold(frames, s->idle, SM_USER);
+				slot->buf = s->idle;
+			} else {
+				sm_frame_hold(frames, s->frame, SM_USER);
+				sm_frame_put(frames, s->idle);
+			}
+		}
+		if (taken < s->len) {
+			slot->off = s->off + taken;
+			slot->len = s->len - taken;
+			sm_tx_refuse(port, slot, err, taken);
+		}
+	}
+}
+
+static int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen, struct sm_sock **ss,
+			struct sock **sk)
+{
+	*ss = fd < 0 ? NULL : xa_load(&port->by_fd, fd);
+	if (!*ss)
+		return -EBADF;
+	if (gen && gen != (*ss)->gen)
+		return -ESTALE;
+	*sk = (*ss)->sk;
+	return sm_sock_hold(*ss, *sk) ? 0 : -EBADF;
+}
+
+/**
+ * sm_tx() - give a part of the transmit ring to TCP
+ * @port: the port, locked, with sync_mutex held
+ * @head: up to here, checked to be in [0, nslots)
+ *
+ * Return: whether there is more. The caller lets softirqs run in between.
+ */
+bool sm_tx(struct sm_port *port, u32 head)
+{
+	struct sm_tx_batch *b = port->batch;
+	struct sm_sock *ss;
+	struct sock *sk;
+	int todo = 64;
+	int ret;
+
+	rcu_read_lock();
+	while (port->tx.tail != head && todo > 0) {
+		u32 next;
+
+		if (!sm_tx_collect(port, head)) {
+			sm_tx_refuse(port, &port->tx.shared->slots[port->tx.tail], EINVAL, 0);
+			port->tx.tail = (port->tx.tail + 1) & port->tx.mask;
+			port->stats.tx_slots++;
+			todo--;
+			continue;
+		}
+		next = (port->tx.tail + b->n) & port->tx.mask;
+		ret = sm_tx_lookup(port, b->fd, b->gen, &ss, &sk);
+		if (!ret) {
+			bool more = (b->slot[b->n - 1].flags & STACKMAP_TX_MORE) ||
+				    (b->n == SM_TX_BATCH && next != head &&
+				     READ_ONCE(port->tx.shared->slots[next].fd) == b->fd);
+
+			ret = sm_tx_send(port, ss, sk, more);
+			sock_put(sk);
+		}
+		todo -= b->n;
+		sm_tx_settle(port, ret);
+	}
+	rcu_read_unlock();
+	return port->tx.tail != head;
+}

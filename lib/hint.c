@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * hint.c - what to do about a port that does not open
+ */
+#include <errno.h>
+
+#include "lib.h"
+
+const char *stackmap_open_hint(int err)
+{
+	switch (err) {
+	case ENOENT:
+	case ENXIO:
+		return "no " STACKMAP_DEVICE
+		       ": load the kernel module (modprobe stackmap)";
+	case EACCES:
+		return "no permission to open " STACKMAP_DEVICE
+		       ": run as root, or have an administrator change its mode";
+	case EPERM:
+		return "CAP_NET_ADMIN over the interface's network namespace is needed";
+	case ENODEV:
+		return "no such network interface in this network namespace";
+	case EBUSY:
+		return "another program owns this queue of the interface"
+		       " (the stackmap command lists ports)";
+	case EOPNOTSUPP:
+		return "the driver of this interface cannot be polled";
+	case ENETDOWN:
+		return "the interface is down: ip link set dev IFNAME up";
+	case EPROTONOSUPPORT:
+	case ENOTTY:
+		return "the loaded kernel module and this libstackmap are of"
+		       " different versions";
+	case EINVAL:
+		return "the interface has not so many queues, or an option is out"
+		       " of range";
+	case ENOMEM:
+		return "not enough memory: use fewer slots or buffers";
+	case EMFILE:
+	case ENFILE:
+		return "too many open files: raise the limit (ulimit -n)";
+	default:
+		return "unexpected error: see the kernel log (dmesg)";
+	}
+}

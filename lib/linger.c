@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * linger.c - connections that were closed before all was sent
+ */
+#include <stdlib.h>
+
+#include "lib.h"
+
+/* Take a connection over from its owner. Returns -1 without memory */
+int stackmap_linger_(struct stackmap_conn *conn)
+{
+	struct stackmap_port *port = conn->port;
+	struct stackmap_linger *linger = malloc(sizeof(*linger));
+
+	if (!linger)
+		return -1;
+	stackmap_unlist_(conn);
+	linger->conn = *conn;
+	linger->conn.state |= CONN_LINGER;
+	linger->deadline = stackmap_now_ms_() + port->linger_ms;
+	linger->next = NULL;
+	linger->prev = port->linger_last;
+	if (port->linger_last)
+		port->linger_last->next = linger;
+	else
+		port->linger_first = linger;
+	port->linger_last = linger;
+	port->lingering++;
+	/* its slots are found by conns; with no gens, none is shown */
+	port->conns[conn->fd] = &linger->conn;
+	port->gens[conn->fd] = 0;
+	stackmap_schedule_(&linger->conn);
+	return 0;
+}
+
+/* Close it, and lose what is left */
+void stackmap_linger_end_(struct stackmap_conn *conn)
+{
+	struct stackmap_linger *linger = (struct stackmap_linger *)conn;
+	struct stackmap_port *port = conn->port;
+
+	if (linger->prev)
+		linger->prev->next = linger->next;
+	else
+		port->linger_first = linger->next;
+	if (linger->next)
+		linger->next->prev = linger->prev;
+	else
+		port->linger_last = linger->prev;
+	port->lingering--;
+	stackmap_conn_abort(conn);
+	free(linger);
+}
+
+/* Give up those that have lingered for too long */
+void stackmap_linger_expire_(struct stackmap_port *port)
+{
+	uint64_t now;
+
+	if (!port->linger_first)
+		return;
+	now = stackmap_now_ms_();
+	while (port->linger_first && port->linger_first->deadline <= now)
+		stackmap_linger_end_(&port->linger_first->conn);
+}

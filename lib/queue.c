@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * queue.c - the payload that a connection could not give to the ring yet
+ */
+#include <stdlib.h>
+
+#include "lib.h"
+
+static void add_last(struct stackmap_conn *conn, struct stackmap_chunk *chunk)
+{
+	chunk->next = NULL;
+	if (conn->last)
+		conn->last->next = chunk;
+	else
+		conn->first = chunk;
+	conn->last = chunk;
+	conn->queued += chunk->len;
+}
+
+static void add_first(struct stackmap_conn *conn, struct stackmap_chunk *chunk)
+{
+	chunk->next = conn->first;
+	if (!conn->last)
+		conn->last = chunk;
+	conn->first = chunk;
+	conn->queued += chunk->len;
+}
+
+static struct stackmap_chunk *del_first(struct stackmap_conn *conn)
+{
+	struct stackmap_chunk *chunk = conn->first;
+
+	conn->first = chunk->next;
+	if (!conn->first)
+		conn->last = NULL;
+	conn->queued -= chunk->len;
+	return chunk;
+}
+
+static unsigned char *chunk_base(const struct stackmap_port *port,
+				 struct stackmap_chunk *chunk)
+{
+	if (chunk->buf == STACKMAP_NO_BUF)
+		return chunk->data;
+	return stackmap_buf(port, chunk->buf);
+}
+
+/* A chunk for a buffer whose owner the queue becomes, or which is lent to it */
+static struct stackmap_chunk *new_buf(const struct stackmap_port *port,
+				      uint32_t buf, uint32_t off, uint32_t len,
+				      uint32_t flags)
+{
+	struct stackmap_chunk *chunk = malloc(sizeof(*chunk));
+
+	if (!chunk)
+		return NULL;
+	chunk->buf = buf;
+	chunk->off = off;
+	chunk->len = len;
+	chunk->flags = flags;
+	chunk->size = flags & STACKMAP_TX_KEEP ? 0 : port->seg_max;
+	return chunk;
+}
+
+/* An empty chunk with room for size bytes in ordinary memory */
+static struct stackmap_chunk *new_heap(uint32_t size, uint32_t flags)
+{
+	struct stackmap_chunk *chunk = malloc(sizeof(*chunk) + size);
+
+	if (!chunk)
+		return NULL;
+	chunk->buf = STACKMAP_NO_BUF;
+	chunk->off = 0;
+	chunk->len = 0;
+	chunk->flags = flags;
+	chunk->size = size;
+	return chunk;
+}
+
+/* An empty chunk, in a spare buffer if there is one */
+static struct stackmap_chunk *new_empty(struct stackmap_port *port)
+{
+	struct stackmap_chunk *chunk;
+
+	if (!port->spares)
+		return new_heap(port->seg_max, 0);
+	chunk = new_buf(port, port->spare[port->spares - 1], 0, 0, 0);
+	if (chunk)
+		port->spares--;
+	return chunk;
+}
+
+/* Add to the end of a chunk what fits there; returns how much */
+static uint32_t fill(struct stackmap_conn *conn, struct stackmap_chunk *chunk,
+		     const void *data, size_t len)
+{
+	uint32_t end = chunk->off + chunk->len;
+	uint32_t n;
+
+	if (chunk->size <= end || (chunk->flags & STACKMAP_TX_MORE))
+		return 0;
+	n = chunk->size - end;
+	if (n > len)
+		n = (uint32_t)len;
+	memcpy(chunk_base(conn->port, chunk) + end, data, n);
+	chunk->len += n;
+	conn->queued += n;
+	return n;
+}
+
+/* Queue a buffer. Returns -1 without memory */
+int stackmap_queue_buf_(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
+			uint32_t len, uint32_t flags)
+{
+	struct stackmap_chunk *chunk;
+
+	chunk = new_buf(conn->port, buf, off, len, flags);
+	if (!chunk)
+		return -1;
+	add_last(conn, chunk);
+	return 0;
+}
+
+/* Queue a copy. Returns how much was queued: less only without memory */
+size_t stackmap_queue_copy_(struct stackmap_conn *conn, const void *data,
+			    size_t len)
+{
+	const unsigned char *p = data;
+	size_t done = 0;
+
+	if (conn->last)
+		done = fill(conn, conn->last, p, len);
+	while (done < len) {
+		struct stackmap_chunk *chunk = new_empty(conn->port);
+
+		if (!chunk)
+			break;
+		add_last(conn, chunk);
+		done += fill(conn, chunk, p + done, len - done);
+	}
+	return done;
+}
+
+/*
+ * Put what is left of a refused slot back to the front. The slot must have a
+ * buffer of its own afterwards: a spare one, or else its payload moves out of
+ * it. Returns -1 without memory.
+ */
+int stackmap_queue_back_(struct stackmap_conn *conn, struct stackmap_slot *slot)
+{
+	struct stackmap_port *port = conn->port;
+	uint32_t flags = slot->flags & STACKMAP_TX_MORE;
+	struct stackmap_chunk *chunk;
+
+	if (stackmap_slot_lent_(port, slot))
+		flags |= STACKMAP_TX_KEEP;
+	if ((flags & STACKMAP_TX_KEEP) || port->spares) {
+		chunk = new_buf(port, slot->buf, slot->off, slot->len, flags);
+		if (!chunk)
+			return -1;
+		if (!(flags & STACKMAP_TX_KEEP))
+			slot->buf = port->spare[--port->spares];
+	} else {
+		chunk = new_heap(slot->len, flags);
+		if (!chunk)
+			return -1;
+		memcpy(chunk->data,
+		       (unsigned char *)stackmap_buf(port, slot->buf) + slot->off,
+		       slot->len);
+		chunk->len = slot->len;
+	}
+	add_first(conn, chunk);
+	return 0;
+}
+
+/* Forget what is queued */
+void stackmap_queue_drop_(struct stackmap_conn *conn)
+{
+	struct stackmap_port *port = conn->port;
+
+	while (conn->first) {
+		struct stackmap_chunk *chunk = del_first(conn);
+
+		if (chunk->buf != STACKMAP_NO_BUF &&
+		    !(chunk->flags & STACKMAP_TX_KEEP))
+			port->spare[port->spares++] = chunk->buf;
+		free(chunk);
+	}
+}
+
+/* Move what is queued to the ring, as long as there are slots */
+void stackmap_pump_(struct stackmap_conn *conn)
+{
+	struct stackmap_port *port = conn->port;
+
+	while (conn->first) {
+		struct stackmap_slot *slot = stackmap_tx_reserve(port);
+		struct stackmap_chunk *chunk;
+
+		if (!slot)
+			return;
+		chunk = del_first(conn);
+		if (chunk->buf == STACKMAP_NO_BUF) {
+			memcpy(stackmap_buf(port, slot->buf),
+			       chunk->data + chunk->off, chunk->len);
+			stackmap_tx_commit(port, conn->fd, 0, chunk->len,
+					   chunk->flags, conn->gen);
+		} else {
+			stackmap_tx_commit_buf(port, conn->fd, chunk->buf,
+					       chunk->off, chunk->len,
+					       chunk->flags, conn->gen);
+		}
+		stackmap_in_ring_(conn, chunk->len);
+		free(chunk);
+	}
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * rx.c - events in receive slots
+ */
+#include <errno.h>
+
+#include "lib.h"
+
+bool stackmap_rx_event_(struct stackmap_port *port,
+			const struct stackmap_slot *slot)
+{
+	struct stackmap_conn *conn;
+
+	conn = stackmap_conn_find_(port, slot->fd, slot->gen);
+	if (conn && (slot->flags & STACKMAP_RX_ERROR))
+		stackmap_fail_(conn, slot->err ? slot->err : EIO);
+	else if (conn && (slot->flags & (STACKMAP_RX_ROOM |
+					 STACKMAP_RX_CONNECTED)))
+		stackmap_unblock_(conn);
+	return slot->flags && (uint32_t)slot->fd < port->fds &&
+	       port->gens[slot->fd] == slot->gen;
+}

@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * stackmap.h - libstackmap: TCP over a NIC of one's own, a batch per system call
+ *
+ * A program opens a *port* on one queue of one network interface, makes TCP
+ * sockets with socket(), accept() or connect() as ever, attaches them, and then
+ * loops over:
+ *
+ *	stackmap_sync() or stackmap_wait()	exchange a batch with the kernel
+ *	stackmap_rx_next()			look at what has come
+ *	stackmap_send()				answer
+ *
+ * There are two ways to send. Most programs embed a struct stackmap_conn in
+ * what they know about a connection and call stackmap_send(): order is kept,
+ * slots which the kernel refuses are sent again later, in their place. Others
+ * fill transmit slots themselves: stackmap_tx_reserve(), stackmap_tx_commit().
+ *
+ * One thread uses a port, and the connections on it, at a time; a program has
+ * as many ports as it has threads. The library keeps no global state. Calls
+ * fail with -1 or NULL and set errno. Sizes and offsets are in bytes.
+ *
+ * Find it in the source tree with -Ilib/include, installed with pkg-config
+ * libstackmap; either way it is <stackmap/stackmap.h>, and the kernel ABI,
+ * which it includes, is <stackmap/uapi.h>.
+ */
+#ifndef STACKMAP_H
+#define STACKMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include <stackmap/uapi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* No buffer: what stackmap_buf_take() and stackmap_keep() return on failure */
+#define STACKMAP_NO_BUF		UINT32_MAX
+
+struct stackmap_conn;
+struct stackmap_chunk;
+struct stackmap_linger;
+
+/* ----------------------------------------------------------- opening a port */
+
+/**
+ * struct stackmap_options - how to open a port; 0 anywhere for the default
+ * @rx_slots: slots in the receive ring, a power of two in
+ *	[STACKMAP_RING_MIN, STACKMAP_RING_MAX]; default 1024
+ * @tx_slots: slots in the transmit ring, likewise
+ * @extra_bufs: spare buffers: those that the program can keep received payload
+ *	in, or fill on its own, at one time; default 0. The send queues use
+ *	those that are left over, to save a copy
+ * @pool_bufs: buffers that may wait for their acknowledgement in the kernel;
+ *	default: the kernel's. With fewer than the traffic needs it copies
+ * @stall_us: after so many microseconds without a sync the kernel serves the
+ *	NIC by interrupts, [STACKMAP_STALL_MIN_US, STACKMAP_STALL_MAX_US];
+ *	default 10000
+ * @send_max: bytes that one connection may have queued and not yet given to
+ *	TCP, [buffer size, 1 GiB]; default 65536
+ * @linger_ms: how long stackmap_conn_close() goes on trying to give what is
+ *	queued to TCP, in milliseconds; default 60000
+ * @reserved: must be 0, else EINVAL
+ */
+struct stackmap_options {
+	uint32_t rx_slots;
+	uint32_t tx_slots;
+	uint32_t extra_bufs;
+	uint32_t pool_bufs;
+	uint32_t stall_us;
+	uint32_t send_max;
+	uint32_t linger_ms;
+	uint32_t reserved[9];
+};
+
+/* A list of connections: private */
+struct stackmap_conn_list {
+	struct stackmap_conn *first;
+	struct stackmap_conn *last;
+};
+
+/*
+ * A port. Its fields are private: they are here for the inline functions below,
+ * which are called for every slot. Only the library allocates one.
+ */
+struct stackmap_port {
+	/* receive */
+	struct stackmap_slot *rx_slots;
+	uint32_t rx_mask;
+	uint32_t rx_cur;	/* the slot to show next */
+	uint32_t rx_tail;	/* as the last sync left it */
+	uint32_t fds;		/* length of gens and conns */
+	uint32_t *gens;		/* by fd: the attached socket's gen, or 0 */
+
+	/* buffers */
+	unsigned char *frames;
+	uint32_t *spare;	/* a stack */
+	uint32_t spares;
+	uint32_t frame_size;
+
+	/* transmit */
+	struct stackmap_slot *tx_slots;
+	uint32_t *tx_own;	/* by slot: its buffer while buf is a KEEP one */
+	uint32_t tx_mask;
+	uint32_t tx_cur;	/* the slot to fill next */
+	uint32_t tx_limit;	/* the first slot that must not be filled */
+	uint32_t tx_sent;	/* slots [tx_sent, tx_cur) go with the next sync */
+
+	/* connections */
+	uint32_t batch;		/* number of the next sync, never 0 */
+	uint32_t send_max;
+	uint32_t seg_max;	/* bytes that fit in one slot */
+	uint32_t ready;		/* length of writable */
+	struct stackmap_conn **conns;	/* by fd */
+	struct stackmap_conn_list pending;
+	struct stackmap_conn_list writable;
+	struct stackmap_linger *linger_first;
+	struct stackmap_linger *linger_last;
+	uint32_t linger_ms;
+	uint32_t lingering;
+
+	/* the rest */
+	uint32_t refused_left;	/* refused slots yet to be shown */
+	uint32_t refused_cur;	/* where to look for them */
+	int fd;
+	struct stackmap_ring *rx_ring;
+	struct stackmap_ring *tx_ring;
+	void *map;
+	struct stackmap_register reg;
+};
+
+/**
+ * stackmap_open() - become the owner of a queue of a network interface
+ * @ifname: the interface, as "eth0"
+ * @queue: its receive queue, from 0
+ * @opt: options, or NULL for all defaults; not used after the call
+ *
+ * Return: the port, to be given to stackmap_close(), or NULL and errno:
+ * ENOENT (no /dev/stackmap), EACCES, EPERM (no CAP_NET_ADMIN), ENODEV (no such
+ * interface), EBUSY (the queue has an owner), EOPNOTSUPP (the interface cannot
+ * be polled), ENETDOWN, EPROTONOSUPPORT (a module of another version), EINVAL
+ * (a queue or an option out of range), ENOMEM, EMFILE, ENFILE.
+ * stackmap_open_hint() says what to do about each.
+ */
+struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
+				    const struct stackmap_options *opt);
+
+/**
+ * stackmap_open_hint() - what a user can do about a failed stackmap_open()
+ * @err: its errno
+ *
+ * Return: a sentence without a newline, in static storage; never NULL.
+ */
+const char *stackmap_open_hint(int err);
+
+/**
+ * stackmap_close() - give the queue back and free the port
+ * @port: the port, or NULL; invalid afterwards, as are all of its buffers
+ *
+ * Sockets become ordinary ones and stay open, except those which were given to
+ * stackmap_conn_close() and are lingering: these are closed, and what they had
+ * queued is lost. Every stackmap_conn that is attached must still exist, and can
+ * be freed afterwards. errno is left as it was.
+ */
+void stackmap_close(struct stackmap_port *port);
+
+/**
+ * stackmap_fd() - the port's descriptor, for poll() and epoll
+ * @port: the port, which goes on owning it
+ *
+ * It polls readable when a sync would deliver something. Call stackmap_idle()
+ * before each wait.
+ */
+static inline int stackmap_fd(const struct stackmap_port *port)
+{
+	return port->fd;
+}
+
+/**
+ * stackmap_params() - what the port was opened with, and what the kernel chose
+ * @port: the port, which owns the result
+ */
+static inline const struct stackmap_register *
+stackmap_params(const struct stackmap_port *port)
+{
+	return &port->reg;
+}
+
+/** stackmap_frame_size() - bytes in a buffer of the port */
+static inline uint32_t stackmap_frame_size(const struct stackmap_port *port)
+{
+	return port->frame_size;
+}
+
+/**
+ * stackmap_stats() - describe a port, of this or any other process
+ * @index: 0, 1, ...: number of the port in this network namespace
+ * @info: filled in on success
+ *
+ * Return: 0, or -1 and errno: ENOENT past the last port or without
+ * /dev/stackmap (with index 0 both can be), EPROTONOSUPPORT, EACCES, EMFILE,
+ * ENFILE.
+ */
+int stackmap_stats(unsigned int index, struct stackmap_info *info);
+
+/* ------------------------------------------------------------------ sockets */
+
+/**
+ * stackmap_attach() - have a socket's payload and events in the rings
+ * @port: the port
+ * @fd: a TCP socket: listening, connecting or connected. It stays the caller's
+ * @cookie: comes back as slot->data in every receive slot of the socket
+ *
+ * For listeners, and for those who fill transmit slots themselves; other
+ * connections want stackmap_conn_attach(). Sockets must be attached by the
+ * library: stackmap_rx_next() shows no slot of any other.
+ *
+ * Return: the socket's generation, never 0, for stackmap_tx_commit(); or 0 and
+ * errno: EBADF, ENOTSOCK, EOPNOTSUPP (not TCP), EBUSY (used by kTLS, a sockmap
+ * or the like), EALREADY (attached already), ENOTCONN, EINVAL, ENODEV (the
+ * interface is gone), ENOMEM.
+ */
+uint32_t stackmap_attach(struct stackmap_port *port, int fd, uint64_t cookie);
+
+/**
+ * stackmap_detach() - make a socket an ordinary one again
+ * @port: the port
+ * @fd: a socket attached by stackmap_attach(). It stays open
+ *
+ * What was not delivered can be read(). What was delivered and not yet looked
+ * at is skipped: consume the receive slots first to have it. Transmit slots
+ * which have not been synced are refused.
+ *
+ * Return: 0, or -1 and errno: EBADF (not attached here), EBUSY (attached by
+ * stackmap_conn_attach()), ENODEV.
+ */
+int stackmap_detach(struct stackmap_port *port, int fd);
+
+/**
+ * stackmap_forget() - show no more receive slots of a socket
+ * @port: the port
+ * @fd: a socket attached by stackmap_attach()
+ *
+ * To be called before close(@fd), or else slots which were delivered earlier
+ * are still shown, although the descriptor is gone.
+ */
+void stackmap_forget(struct stackmap_port *port, int fd);
+
+/* ------------------------------------------------------------------ syncing */
+
+/**
+ * stackmap_sync() - exchange a batch with the kernel, both ways
+ * @port: the port
+ * @wait_us: when there is nothing to deliver, keep polling the NIC for up to so
+ *	many microseconds, at most 1000000; 0 to return at once
+ *
+ * Sends what has been committed, delivers what has come, and returns to the
+ * kernel the receive slots which stackmap_rx_next() has shown: their payload is
+ * gone after this, except in kept buffers.
+ *
+ * Return: how much there is to look at: receive slots, plus connections for
+ * stackmap_next_writable(). Or -1 and errno: EINTR (a signal; nothing was
+ * exchanged and nothing is lost), ENODEV (the interface is gone), EINVAL.
+ */
+int stackmap_sync(struct stackmap_port *port, unsigned int wait_us);
+
+/**
+ * stackmap_idle() - sync, and prepare to sleep if there is nothing to do
+ * @port: the port
+ *
+ * For programs with an event loop of their own: when this returns 0, the NIC
+ * has its interrupts on and the program may wait until stackmap_fd() polls
+ * readable; then it calls stackmap_sync(). stackmap_wait() does all of that.
+ *
+ * Return: as stackmap_sync(); the program may wait only after 0.
+ */
+int stackmap_idle(struct stackmap_port *port);
+
+/**
+ * stackmap_wait() - sync, and sleep until there is something to look at
+ * @port: the port
+ * @timeout_ms: sleep at most so many milliseconds; 0 not at all, -1 without end
+ *
+ * Return: as stackmap_sync(), and 0 when the time has passed. A signal handler
+ * that ran meanwhile ends the sleep with -1 and EINTR, as in poll(), so that a
+ * loop can look at its flags; nothing is lost, call it again.
+ */
+int stackmap_wait(struct stackmap_port *port, int timeout_ms);
+
+/* ------------------------------------------------------------------ buffers */
+
+/**
+ * stackmap_buf() - where a buffer is
+ * @port: the port
+ * @buf: its number
+ *
+ * Return: its first byte, of stackmap_frame_size().
+ */
+static inline void *stackmap_buf(const struct stackmap_port *port, uint32_t buf)
+{
+	return port->frames + (size_t)buf * port->frame_size;
+}
+
+/**
+ * stackmap_buf_take() - take a spare buffer, to fill it or to keep things in it
+ * @port: the port
+ *
+ * Return: its number; it is the caller's until stackmap_buf_give(), a
+ * stackmap_send_buf() or stackmap_tx_commit_buf() that takes it. Or
+ * STACKMAP_NO_BUF and ENOBUFS when none is left.
+ */
+uint32_t stackmap_buf_take(struct stackmap_port *port);
+
+/**
+ * stackmap_buf_give() - give a taken or kept buffer back
+ * @port: the port
+ * @buf: a buffer of the caller's
+ *
+ * Return: 0, or -1 and EINVAL: no such buffer, or there are as many spare ones
+ * as there can be, so that this one was given back before.
+ */
+int stackmap_buf_give(struct stackmap_port *port, uint32_t buf);
+
+/** stackmap_buf_spares() - how many buffers can be taken or kept now */
+static inline uint32_t stackmap_buf_spares(const struct stackmap_port *port)
+{
+	return port->spares;
+}
+
+/**
+ * stackmap_keep() - keep the buffer of a slot, with the payload in it
+ * @port: the port
+ * @slot: a slot from stackmap_rx_next() or stackmap_next_refused()
+ *
+ * A spare buffer takes its place in the slot, so slot->buf changes and the
+ * payload is no longer reachable through the slot; off and len stay.
+ *
+ * Return: the buffer, the caller's as after stackmap_buf_take(), or
+ * STACKMAP_NO_BUF and ENOBUFS when no spare one is left: copy, then.
+ */
+uint32_t stackmap_keep(struct stackmap_port *port, struct stackmap_slot *slot);
+
+/* ------------------------------------------------------------------ receive */
+
+/* Private: sees events, and slots of sockets that are not attached any more.
+ * Returns whether to show the slot. */
+bool stackmap_rx_event_(struct stackmap_port *port,
+			const struct stackmap_slot *slot);
+
+/**
+ * stackmap_rx_next() - the next receive slot
+ * @port: the port
+ *
+ * Slots come in the order of the ring. A slot says in flags what it is:
+ * STACKMAP_RX_DATA with payload, or events. Those of sockets which have been
+ * detached, forgotten or closed through the library are skipped, also when they
+ * came in this batch. The send queues look at STACKMAP_RX_ROOM and
+ * STACKMAP_RX_ERROR here, before the caller does.
+ *
+ * Return: a slot, valid until the next sync, or NULL when there are no more.
+ * The caller may stop anywhere: the rest is shown after the next sync.
+ */
+static inline struct stackmap_slot *stackmap_rx_next(struct stackmap_port *port)
+{
+	while (port->rx_cur != port->rx_tail) {
+		struct stackmap_slot *slot = &port->rx_slots[port->rx_cur];
+
+		port->rx_cur = (port->rx_cur + 1) & port->rx_mask;
+		if (__builtin_expect((slot->flags & STACKMAP_RX_DATA) &&
+				     (uint32_t)slot->fd < port->fds &&
+				     port->gens[slot->fd] == slot->gen, 1))
+			return slot;
+		if (stackmap_rx_event_(port, slot))
+			return slot;
+	}
+	return NULL;
+}
+
+/**
+ * stackmap_rx_data() - the payload of a receive slot: slot->len bytes
+ * @port: the port
+ * @slot: a slot whose buffer has not been kept
+ *
+ * Return: its first byte, valid until the next sync. It may be written to.
+ */
+static inline void *stackmap_rx_data(const struct stackmap_port *port,
+				     const struct stackmap_slot *slot)
+{
+	return (unsigned char *)stackmap_buf(port, slot->buf) + slot->off;
+}
+
+/**
+ * stackmap_rx_conn() - the connection that a receive slot belongs to
+ * @slot: a slot of a socket that stackmap_conn_attach() attached
+ *
+ * Return: its struct stackmap_conn. It is the cookie: a listener attached with
+ * cookie 0 yields NULL here.
+ */
+static inline struct stackmap_conn *
+stackmap_rx_conn(const struct stackmap_slot *slot)
+{
+	return (struct stackmap_conn *)(uintptr_t)slot->data;
+}
+
+/* ----------------------------------------------------- transmit, slot by slot */
+
+/**
+ * stackmap_tx_room() - how many transmit slots are free until the next sync
+ * @port: the port
+ */
+static inline uint32_t stackmap_tx_room(const struct stackmap_port *port)
+{
+	return (port->tx_limit - port->tx_cur) & port->tx_mask;
+}
+
+/**
+ * stackmap_tx_reserve() - the next free transmit slot
+ * @port: the port
+ *
+ * The caller writes its payload to stackmap_buf(port, slot->buf), which is the
+ * slot's own buffer, and commits it. Until then every call returns the same
+ * slot, so that nothing need be undone.
+ *
+ * Return: the slot, or NULL when the ring is full: sync first.
+ */
+static inline struct stackmap_slot *
+stackmap_tx_reserve(struct stackmap_port *port)
+{
+	uint32_t i = port->tx_cur;
+
+	if (i == port->tx_limit)
+		return NULL;
+	if (port->tx_own[i] != STACKMAP_NO_BUF) {
+		port->tx_slots[i].buf = port->tx_own[i];
+		port->tx_own[i] = STACKMAP_NO_BUF;
+	}
+	return &port->tx_slots[i];
+}
+
+/**
+ * stackmap_tx_commit() - send what lies in the reserved slot's own buffer
+ * @port: the port; stackmap_tx_reserve() has just returned a slot
+ * @fd: an attached socket, without a stackmap_conn
+ * @off: first byte in the buffer
+ * @len: number of bytes; off + len <= stackmap_frame_size()
+ * @flags: STACKMAP_TX_MORE or 0
+ * @gen: what stackmap_attach() returned, or 0 not to have it compared
+ *
+ * The fields are not checked here; the kernel refuses what is wrong with them.
+ * The buffer is the kernel's from the next sync, unless the slot is refused.
+ */
+static inline void stackmap_tx_commit(struct stackmap_port *port, int fd,
+				      uint32_t off, uint32_t len,
+				      uint32_t flags, uint32_t gen)
+{
+	struct stackmap_slot *slot = &port->tx_slots[port->tx_cur];
+
+	slot->fd = fd;
+	slot->off = (uint16_t)off;
+	slot->len = (uint16_t)len;
+	slot->flags = (uint16_t)flags;
+	slot->err = 0;
+	slot->gen = gen;
+	slot->taken = 0;
+	port->tx_cur = (port->tx_cur + 1) & port->tx_mask;
+}
+
+/**
+ * stackmap_tx_commit_buf() - send another buffer than the reserved slot's own
+ * @port: as above, and so on
+ * @buf: a buffer of the caller's: taken or kept
+ * @flags: with STACKMAP_TX_KEEP the buffer stays the caller's, and the bytes
+ *	must not change until the peer has acknowledged them. Without, it is the
+ *	slot's from now on, and the slot's own buffer becomes a spare one
+ */
+static inline void stackmap_tx_commit_buf(struct stackmap_port *port, int fd,
+					  uint32_t buf, uint32_t off,
+					  uint32_t len, uint32_t flags,
+					  uint32_t gen)
+{
+	struct stackmap_slot *slot = &port->tx_slots[port->tx_cur];
+
+	if (flags & STACKMAP_TX_KEEP)
+		port->tx_own[port->tx_cur] = slot->buf;
+	else
+		port->spare[port->spares++] = slot->buf;
+	slot->buf = buf;
+	stackmap_tx_commit(port, fd, off, len, flags, gen);
+}
+
+/**
+ * stackmap_next_refused() - the next slot that the last sync did not send
+ * @port: the port
+ *
+ * In order; slots of stackmap_conn connections are not shown, their queues have
+ * them, nor are slots with a negative fd. slot->err tells why and off and len what is left. Nothing but a later
+ * commit sends it: of a copy, or of the buffer after stackmap_keep() (with
+ * STACKMAP_TX_KEEP it is the caller's anyway). Refused slots that were not
+ * asked for are gone at the next sync.
+ *
+ * Return: a slot, valid until the next call, or NULL when there are no more.
+ * Until NULL was returned fewer slots can be reserved.
+ */
+struct stackmap_slot *stackmap_next_refused(struct stackmap_port *port);
+
+/* -------------------------------------------- transmit, through a connection */
+
+/**
+ * struct stackmap_conn - a connection with a send queue
+ *
+ * For the program to embed; its fields are private. It must stay where it is
+ * while it is attached, as its address is the cookie in receive slots.
+ */
+struct stackmap_conn {
+	struct stackmap_port *port;
+	struct stackmap_conn *next;	/* in port->pending or ->writable */
+	struct stackmap_conn *prev;
+	struct stackmap_chunk *first;	/* what is queued, in order */
+	struct stackmap_chunk *last;
+	int32_t fd;
+	uint32_t gen;
+	uint32_t queued;		/* bytes in it */
+	uint32_t in_ring;		/* bytes in the ring, if batch is now */
+	uint32_t batch;
+	uint16_t err;
+	uint16_t state;
+};
+
+/**
+ * stackmap_conn_attach() - attach a socket and give it a send queue
+ * @conn: the caller's; initialised here
+ * @port: the port
+ * @fd: a TCP socket, connecting or connected. On success it belongs to @conn
+ *
+ * Return: 0, or -1 and errno as stackmap_attach(); the socket is the caller's
+ * then.
+ */
+int stackmap_conn_attach(struct stackmap_conn *conn, struct stackmap_port *port,
+			 int fd);
+
+/**
+ * stackmap_conn_detach() - take the socket back
+ * @conn: a connection whose queue is empty; the caller may free it afterwards
+ *
+ * As stackmap_detach().
+ *
+ * Return: the socket, the caller's again, or -1 and errno: EBUSY (something is
+ * queued or in the ring), ENODEV.
+ */
+int stackmap_conn_detach(struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_close() - close a connection after what is queued was sent
+ * @conn: the connection; the caller may free it afterwards, at once and also on
+ *	failure
+ *
+ * Nothing more is received. The socket is closed here, or by the sync that
+ * gives the last queued byte to TCP, or by the first one after
+ * stackmap_options.linger_ms.
+ *
+ * Return: 0, or -1 and ENOMEM: it was closed, but what was queued is lost.
+ */
+int stackmap_conn_close(struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_abort() - close a connection now; what is queued is lost
+ * @conn: the connection; the caller may free it afterwards
+ *
+ * The peer sees a FIN, or a reset if it set SO_LINGER to 0 or if payload has
+ * come that was not delivered, as after close().
+ */
+void stackmap_conn_abort(struct stackmap_conn *conn);
+
+/** stackmap_conn_fd() - its socket, for getpeername(), setsockopt() and so on */
+static inline int stackmap_conn_fd(const struct stackmap_conn *conn)
+{
+	return conn->fd;
+}
+
+/** stackmap_conn_error() - the errno that it failed with, or 0 */
+static inline int stackmap_conn_error(const struct stackmap_conn *conn)
+{
+	return conn->err;
+}
+
+/**
+ * stackmap_conn_unsent() - bytes accepted from the caller and not given to TCP
+ * @conn: the connection
+ */
+static inline uint32_t stackmap_conn_unsent(const struct stackmap_conn *conn)
+{
+	return conn->queued +
+	       (conn->batch == conn->port->batch ? conn->in_ring : 0);
+}
+
+/**
+ * stackmap_conn_room() - bytes that stackmap_send() would accept now
+ * @conn: the connection
+ *
+ * At most stackmap_options.send_max, less what is unsent. A program that sends
+ * more than fits (a file) sends what there is room for, and goes on when
+ * stackmap_next_writable() returns the connection.
+ */
+static inline uint32_t stackmap_conn_room(const struct stackmap_conn *conn)
+{
+	uint32_t unsent = stackmap_conn_unsent(conn);
+
+	return unsent < conn->port->send_max ? conn->port->send_max - unsent : 0;
+}
+
+/**
+ * stackmap_send() - send a copy
+ * @conn: the connection
+ * @data: the bytes
+ * @len: how many
+ *
+ * They are copied into transmit buffers, or when the ring is full or the
+ * socket had no room, into the connection's queue (spare buffers as long as
+ * there are any, ordinary memory then). They leave with a later sync.
+ *
+ * Return: bytes accepted. Fewer than @len if there was no room for more: then
+ * the connection is going to be writable, see stackmap_next_writable(). Or -1
+ * and errno: EAGAIN (no room at all; likewise), ENOMEM, or what the connection
+ * failed with: EPIPE, ECONNRESET, ETIMEDOUT, ...
+ */
+ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len);
+
+/**
+ * stackmap_send_buf() - send from a buffer, without a copy
+ * @conn: the connection
+ * @buf: a buffer of the caller's: taken or kept
+ * @off: first byte in it
+ * @len: number of bytes, at least 1
+ * @flags: STACKMAP_TX_KEEP: the buffer stays the caller's, who does not change
+ *	these bytes before the peer has acknowledged them; without, it is the
+ *	library's after success. STACKMAP_TX_MORE: more of the message follows
+ *
+ * All or nothing.
+ *
+ * Return: 0, or -1 and errno as stackmap_send(), and EINVAL (out of range). The
+ * buffer is the caller's then.
+ */
+int stackmap_send_buf(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
+		      uint32_t len, unsigned int flags);
+
+/**
+ * stackmap_want_writable() - ask to hear when there is room
+ * @conn: the connection
+ *
+ * stackmap_send() and stackmap_send_buf() ask by themselves when they accept
+ * less than they were given. This is for callers which looked at
+ * stackmap_conn_room() first.
+ */
+void stackmap_want_writable(struct stackmap_conn *conn);
+
+/**
+ * stackmap_next_writable() - the next connection that can go on sending
+ * @port: the port
+ *
+ * Once for each time that it was asked for: when the socket takes more again and
+ * no more than half of send_max is unsent. A connection that failed is shown
+ * once in any case; stackmap_conn_error() and the next stackmap_send() tell how
+ * it did. No system call is made.
+ *
+ * Return: a connection, or NULL when there are no more for now.
+ */
+struct stackmap_conn *stackmap_next_writable(struct stackmap_port *port);
+
+/**
+ * stackmap_lingering() - connections closed but not yet rid of their queues
+ * @port: the port
+ */
+static inline uint32_t stackmap_lingering(const struct stackmap_port *port)
+{
+	return port->lingering;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STACKMAP_H */

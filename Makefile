@@ -56,6 +56,14 @@ $(O)/bench-epoll: $(call objs,bench/epoll.c apps/http.c)
 $(O)/bench-iouring: $(call objs,bench/iouring.c apps/http.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -luring
 
+.PHONY: test-http
+test-http: $(O)/tests/test_http
+	$<
+$(O)/tests/test_http: tests/unit/test_http.c apps/http.c apps/http.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps -O1 -g -Wall -Wextra -fsanitize=address,undefined \
+		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcmocka -lhttp_parser
+
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------- the module, for guests

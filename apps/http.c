@@ -1,0 +1,706 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * http.c - HTTP/1.x for servers, without sockets: see http.h.
+ *
+ * http_parser does the syntax. What it leaves to its user is here: limits (its own, 80 KiB for
+ * everything up to the body, stays as the backstop), which requests are answered at all, 100
+ * Continue, and keeping a request's target across feeds.
+ *
+ * Debian builds http_parser with HTTP_PARSER_STRICT=0. What that lets through and matters (a
+ * space in a field name, HTTP/0.9) is refused here. It does not compare the letters of "HTTP", nor
+ * the CR LF after a chunk: that is let through, for we pass nothing on to anyone who might
+ * understand it differently.
+ */
+#include "http.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum phase {
+	PHASE_IDLE,		/* between requests */
+	PHASE_HEAD,		/* request line and header section */
+	PHASE_BODY,
+	PHASE_JUDGE_METHOD,	/* http_parser gave up on the method: is it a well-formed ... */
+	PHASE_JUDGE_TARGET,	/* ... request line all the same? */
+	PHASE_JUDGE_VERSION,
+	PHASE_DONE,		/* the last request was handed over */
+};
+
+enum name { NAME_OTHER, NAME_HOST, NAME_EXPECT };
+
+static const char *const names[] = {
+	[NAME_HOST] = "host", [NAME_EXPECT] = "expect",
+};
+
+static const char expect_continue[] = "100-continue";
+
+/* One call of http_feed(), where the parser's callbacks find it: parser.data. */
+struct feed {
+	struct http_conn *conn;
+	http_handler *handler;
+	void *arg;
+	const char *mark;	/* from where to count the head's bytes in this buffer */
+};
+
+static int lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+static bool is_token(unsigned char c)
+{
+	return c > ' ' && c < 127 && !strchr("()<>@,;:\\\"/[]?={}", c);
+}
+
+/* Stops the parser; finish() then reports status. */
+static int refuse(struct http_conn *conn, int status)
+{
+	conn->status = status;
+	return -1;
+}
+
+/* Counts the head to end, which lies in this feed; true while it is within bounds. */
+static bool head_fits(const struct feed *feed, const char *end)
+{
+	const struct http_conn *conn = feed->conn;
+
+	return conn->head_len + (size_t)(end - feed->mark) <=
+		(size_t)HTTP_FIELDS_MAX + conn->target_len;
+}
+
+static void drop_target(struct http_conn *conn)
+{
+	if (conn->spill) {
+		free(conn->spill);
+		conn->spill = NULL;
+		conn->target_cap = 0;
+	}
+	conn->target = NULL;
+	conn->target_len = 0;
+}
+
+/* Adds to a target that is not, or cannot stay, in the caller's buffer. */
+static int keep_target(struct http_conn *conn, const char *at, size_t len, size_t have)
+{
+	char *to = conn->spill ? conn->spill : conn->kept;
+	size_t cap = conn->spill ? conn->target_cap : sizeof(conn->kept);
+
+	if (have + len > cap) {
+		/* Doubled, so that a target sent byte by byte costs no more than twice its size. */
+		cap = 2 * (have + len);
+		if (cap > HTTP_TARGET_MAX)
+			cap = HTTP_TARGET_MAX;
+		to = realloc(conn->spill, cap);
+		if (!to)
+			return -1;
+		if (!conn->spill)
+			memcpy(to, conn->kept, have);
+		conn->spill = to;
+		conn->target_cap = cap;
+	}
+	memcpy(to + have, at, len);
+	conn->target = to;
+	conn->target_len = have + len;
+	return 0;
+}
+
+static int on_message_begin(struct http_parser *parser)
+{
+	struct http_conn *conn = ((struct feed *)parser->data)->conn;
+
+	conn->phase = PHASE_HEAD;
+	conn->body_len = 0;
+	conn->head_len = 0;
+	conn->in_name = false;
+	conn->expects = false;
+	conn->expects_other = false;
+	conn->awaits = false;
+	conn->hosts = 0;
+	/* So that on_url() sees it when the parser decides on 0.9. */
+	parser->http_major = 0;
+	parser->http_minor = 0;
+	return 0;
+}
+
+static int on_url(struct http_parser *parser, const char *at, size_t len)
+{
+	struct feed *feed = parser->data;
+	struct http_conn *conn = feed->conn;
+
+	if (conn->target_len + len > HTTP_TARGET_MAX)
+		return refuse(conn, 414);
+	if (!conn->target) {
+		conn->target = at;
+		conn->target_len = len;
+		conn->head_len = 0;
+		feed->mark = at;
+	} else if (keep_target(conn, at, len, conn->target_len)) {
+		return refuse(conn, 500);
+	}
+	/* A line without a version: no header section will follow, so do not wait for one. */
+	if (parser->http_major == 0 && parser->http_minor == 9)
+		return refuse(conn, 505);
+	return 0;
+}
+
+static int on_header_field(struct http_parser *parser, const char *at, size_t len)
+{
+	struct feed *feed = parser->data;
+	struct http_conn *conn = feed->conn;
+	const char *name;
+	size_t i;
+
+	if (memchr(at, ' ', len))
+		return refuse(conn, 400);
+	if (conn->phase != PHASE_HEAD)		/* a trailer: the parser limits these */
+		return 0;
+	if (!head_fits(feed, at + len))
+		return refuse(conn, 431);
+	if (!conn->in_name) {
+		int c = lower(*at);
+
+		conn->in_name = true;
+		conn->pos = 0;
+		conn->name = c == 'h' ? NAME_HOST : c == 'e' ? NAME_EXPECT : NAME_OTHER;
+	}
+	if (conn->name == NAME_OTHER)
+		return 0;
+	name = names[conn->name];
+	for (i = 0; i < len; i++) {
+		/* Past its end this compares with the NUL, and so fails. */
+		if (lower(at[i]) != name[conn->pos]) {
+			conn->name = NAME_OTHER;
+			break;
+		}
+		conn->pos++;
+	}
+	return 0;
+}
+
+static int on_header_value(struct http_parser *parser, const char *at, size_t len)
+{
+	struct feed *feed = parser->data;
+	struct http_conn *conn = feed->conn;
+	size_t i;
+
+	/* The parser checks all bytes of a value but the first. */
+	if (len && *at != '\t' && ((unsigned char)*at < ' ' || *at == 127))
+		return refuse(conn, 400);
+	if (conn->phase != PHASE_HEAD)
+		return 0;
+	if (!head_fits(feed, at + len))
+		return refuse(conn, 431);
+	if (conn->in_name) {
+		conn->in_name = false;
+		if (conn->name != NAME_OTHER && names[conn->name][conn->pos])
+			conn->name = NAME_OTHER;	/* no more than its beginning */
+		conn->pos = 0;
+		if (conn->name == NAME_HOST && conn->hosts < 2)
+			conn->hosts++;
+		if (conn->name == NAME_EXPECT) {
+			conn->expects = true;
+			conn->mismatch = false;
+		}
+	}
+	if (conn->name != NAME_EXPECT)
+		return 0;
+	for (i = 0; i < len; i++) {
+		if (expect_continue[conn->pos] && lower(at[i]) == expect_continue[conn->pos])
+			conn->pos++;
+		else if (at[i] != ' ' && at[i] != '\t')
+			conn->mismatch = true;
+	}
+	conn->expects_other = conn->mismatch || expect_continue[conn->pos];
+	return 0;
+}
+
+static int on_headers_complete(struct http_parser *parser)
+{
+	struct http_conn *conn = ((struct feed *)parser->data)->conn;
+	bool sized = parser->content_length != UINT64_MAX;
+
+	if (parser->http_major != 1)
+		return refuse(conn, 505);
+	if (parser->method != HTTP_GET && parser->method != HTTP_HEAD &&
+	    parser->method != HTTP_POST)
+		return refuse(conn, 405);
+	if (conn->hosts > 1 || (parser->http_minor >= 1 && !conn->hosts))
+		return refuse(conn, 400);	/* RFC 9112, 3.2 */
+	if (sized && parser->content_length > conn->body_max)
+		return refuse(conn, 413);
+	if (conn->expects && parser->http_minor >= 1) {
+		if (conn->expects_other)
+			return refuse(conn, 417);
+		conn->awaits = (parser->flags & F_CHUNKED) || (sized && parser->content_length);
+	}
+	/* An offer to change protocols is declined by ignoring it. */
+	parser->upgrade = 0;
+	conn->phase = PHASE_BODY;
+	return 0;
+}
+
+static int on_body(struct http_parser *parser, const char *at, size_t len)
+{
+	struct http_conn *conn = ((struct feed *)parser->data)->conn;
+
+	(void)at;
+	conn->awaits = false;
+	if (len > conn->body_max - conn->body_len)	/* chunked: not known before */
+		return refuse(conn, 413);
+	conn->body_len += len;
+	return 0;
+}
+
+static int on_message_complete(struct http_parser *parser)
+{
+	struct feed *feed = parser->data;
+	struct http_conn *conn = feed->conn;
+	struct http_request req = {
+		.target = conn->target,
+		.target_len = conn->target_len,
+		.body_len = conn->body_len,
+		.method = parser->method,
+		.is_head = parser->method == HTTP_HEAD,
+	};
+	int stop;
+
+	conn->awaits = false;
+	if (!http_should_keep_alive(parser))
+		req.persist = HTTP_CLOSE;
+	else if (parser->http_minor == 0)
+		req.persist = HTTP_KEEP_ALIVE_1_0;
+	else
+		req.persist = HTTP_KEEP_ALIVE;
+
+	stop = feed->handler(feed->arg, &req);
+
+	drop_target(conn);
+	conn->phase = PHASE_IDLE;
+	if (req.persist == HTTP_CLOSE) {
+		conn->phase = PHASE_DONE;
+		stop = 1;
+	}
+	if (stop)
+		http_parser_pause(parser, 1);
+	return 0;
+}
+
+static const struct http_parser_settings settings = {
+	.on_message_begin = on_message_begin,
+	.on_url = on_url,
+	.on_header_field = on_header_field,
+	.on_header_value = on_header_value,
+	.on_headers_complete = on_headers_complete,
+	.on_body = on_body,
+	.on_message_complete = on_message_complete,
+};
+
+/* The connection's last words: one request with a status. */
+static void finish(struct feed *feed, int status)
+{
+	struct http_conn *conn = feed->conn;
+	struct http_request req = {
+		.target = conn->target,
+		.target_len = conn->target_len,
+		.body_len = conn->body_len,
+		.status = status,
+		.persist = HTTP_CLOSE,
+	};
+
+	/* Before its head is complete the parser's method may be a guess, or an earlier one. */
+	if (conn->target) {
+		req.method = conn->parser.method;
+		req.is_head = req.method == HTTP_HEAD;
+	}
+	conn->phase = PHASE_DONE;
+	feed->handler(feed->arg, &req);
+	drop_target(conn);
+}
+
+/*
+ * http_parser knows a list of methods and stops at anything else. Only the rest of the line tells
+ * a method that is not allowed (405) from what is not HTTP (400). What was read until here is a
+ * prefix of a method. Returns the status, or 0 while the line has not ended.
+ */
+static int judge(struct http_conn *conn, const char *buf, size_t len)
+{
+	static const char version[] = "HTTP/#.#";
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		unsigned char c = buf[i];
+
+		if (++conn->head_len > HTTP_TARGET_MAX)
+			return conn->phase == PHASE_JUDGE_TARGET ? 414 : 400;
+		switch (conn->phase) {
+		case PHASE_JUDGE_METHOD:
+			if (c == ' ')
+				conn->phase = PHASE_JUDGE_TARGET;
+			else if (!is_token(c))
+				return 400;
+			break;
+		case PHASE_JUDGE_TARGET:
+			if (c < ' ' || c == 127)
+				return 400;
+			if (c == ' ') {
+				conn->phase = PHASE_JUDGE_VERSION;
+				conn->pos = 0;
+			}
+			break;
+		default:
+			if (conn->pos == sizeof(version) - 1)
+				return c != '\r' && c != '\n' ? 400 :
+					conn->parser.http_major == 1 ? 405 : 505;
+			if (version[conn->pos] == '#' ? c < '0' || c > '9' :
+							c != version[conn->pos])
+				return 400;
+			if (conn->pos == 5)
+				conn->parser.http_major = c - '0';
+			conn->pos++;
+		}
+	}
+	return 0;
+}
+
+void http_conn_init(struct http_conn *conn)
+{
+	memset(conn, 0, offsetof(struct http_conn, kept));
+	http_parser_init(&conn->parser, HTTP_REQUEST);
+	conn->body_max = HTTP_BODY_MAX;
+}
+
+void http_conn_free(struct http_conn *conn)
+{
+	drop_target(conn);
+	conn->phase = PHASE_DONE;
+}
+
+bool http_conn_done(const struct http_conn *conn)
+{
+	return conn->phase == PHASE_DONE;
+}
+
+size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
+		 http_handler *handler, void *arg)
+{
+	struct feed feed = { .conn = conn, .handler = handler, .arg = arg, .mark = buf };
+	const char *start = buf;
+	const char *end = start + len;
+	size_t used = 0;
+	int status = 0;
+
+	/* No bytes would tell the parser that the connection has ended. */
+	if (!len || conn->phase == PHASE_DONE)
+		return len;
+
+	if (conn->phase < PHASE_JUDGE_METHOD) {
+		conn->parser.data = &feed;
+		used = http_parser_execute(&conn->parser, &settings, start, len);
+		conn->parser.data = NULL;
+
+		switch (HTTP_PARSER_ERRNO(&conn->parser)) {
+		case HPE_OK:
+			break;
+		case HPE_PAUSED:
+			http_parser_pause(&conn->parser, 0);
+			return conn->phase == PHASE_DONE ? len : used;
+		case HPE_INVALID_METHOD:
+			conn->phase = PHASE_JUDGE_METHOD;
+			conn->head_len = 0;
+			break;
+		case HPE_HEADER_OVERFLOW:
+			/* Before on_url() it is the target that has no end. */
+			status = conn->phase == PHASE_HEAD && !conn->target ? 414 : 431;
+			break;
+		default:
+			status = conn->status ? conn->status : 400;
+		}
+	}
+	if (conn->phase >= PHASE_JUDGE_METHOD)
+		status = judge(conn, start + used, len - used);
+
+	if (!status && conn->phase == PHASE_HEAD && conn->target) {
+		if (!head_fits(&feed, end))
+			status = 431;
+		else
+			conn->head_len += end - feed.mark;
+	}
+	/* The caller's buffer is about to go; the target has to outlive it. */
+	if (!status && conn->target && conn->target >= start && conn->target < end &&
+	    keep_target(conn, conn->target, conn->target_len, 0))
+		status = 500;
+	if (status) {
+		finish(&feed, status);
+		return len;
+	}
+	/* Only if the body was not on its way already. */
+	if (conn->awaits) {
+		struct http_request req = {
+			.target = conn->target,
+			.target_len = conn->target_len,
+			.status = 100,
+			.method = conn->parser.method,
+			.persist = HTTP_KEEP_ALIVE,
+		};
+
+		conn->awaits = false;
+		handler(arg, &req);
+	}
+	return len;
+}
+
+const char *http_reason(int status)
+{
+	switch (status) {
+#define XX(num, name, string) case num: return #string;
+	HTTP_STATUS_MAP(XX)
+#undef XX
+	default:
+		return "Unknown";
+	}
+}
+
+/* Appends to out[*at]; past cap it only counts. */
+static void put(char *out, size_t cap, size_t *at, const char *s)
+{
+	size_t len = strlen(s);
+
+	if (*at <= cap && len <= cap - *at)
+		memcpy(out + *at, s, len);
+	*at += len;
+}
+
+static const char *decimal(char buf[static 21], uint64_t n)
+{
+	char *p = buf + 20;
+
+	*p = '\0';
+	do {
+		*--p = '0' + n % 10;
+	} while (n /= 10);
+	return p;
+}
+
+size_t http_response_head(char *out, size_t cap, int status, uint64_t content_length,
+			  const char *type, enum http_persist persist, const char *extra)
+{
+	char number[21];
+	size_t at = 0;
+
+	put(out, cap, &at, "HTTP/1.1 ");
+	put(out, cap, &at, decimal(number, status));
+	put(out, cap, &at, " ");
+	put(out, cap, &at, http_reason(status));
+	put(out, cap, &at, "\r\nContent-Length: ");
+	put(out, cap, &at, decimal(number, content_length));
+	if (type) {
+		put(out, cap, &at, "\r\nContent-Type: ");
+		put(out, cap, &at, type);
+	}
+	put(out, cap, &at, "\r\n");
+	if (extra)
+		put(out, cap, &at, extra);
+	if (persist == HTTP_CLOSE)
+		put(out, cap, &at, "Connection: close\r\n");
+	else if (persist == HTTP_KEEP_ALIVE_1_0)
+		put(out, cap, &at, "Connection: keep-alive\r\n");
+	put(out, cap, &at, "\r\n");
+	if (at >= cap)
+		return 0;
+	out[at] = '\0';
+	return at;
+}
+
+/* The bodies are left for the caller to fill. */
+static int canned_alloc(struct http_canned *canned, int status, const char *type, size_t len)
+{
+	char heads[HTTP_PERSIST_COUNT][HTTP_HEAD_MAX];
+	size_t total = 0;
+	char *p;
+	int i;
+
+	for (i = 0; i < HTTP_PERSIST_COUNT; i++) {
+		canned->head_len[i] = http_response_head(heads[i], sizeof(heads[i]), status, len,
+							 type, i, NULL);
+		if (!canned->head_len[i])
+			return -ENOMEM;
+		canned->len[i] = canned->head_len[i] + len;
+		total += canned->len[i];
+	}
+	canned->mem = p = malloc(total);
+	if (!p)
+		return -ENOMEM;
+	for (i = 0; i < HTTP_PERSIST_COUNT; i++) {
+		canned->at[i] = p;
+		memcpy(p, heads[i], canned->head_len[i]);
+		p += canned->len[i];
+	}
+	return 0;
+}
+
+int http_canned_init(struct http_canned *canned, int status, const char *type,
+		     const void *body, size_t len)
+{
+	int err = canned_alloc(canned, status, type, len);
+	int i;
+
+	for (i = 0; !err && len && i < HTTP_PERSIST_COUNT; i++)
+		memcpy((char *)canned->at[i] + canned->head_len[i], body, len);
+	return err;
+}
+
+int http_canned_fill(struct http_canned *canned, int status, const char *type, char c, size_t len)
+{
+	int err = canned_alloc(canned, status, type, len);
+	int i;
+
+	for (i = 0; !err && i < HTTP_PERSIST_COUNT; i++)
+		memset((char *)canned->at[i] + canned->head_len[i], c, len);
+	return err;
+}
+
+void http_canned_free(struct http_canned *canned)
+{
+	free(canned->mem);
+	memset(canned, 0, sizeof(*canned));
+}
+
+/* Error responses, whole, at compile time. BODY is the length of "REASON\n". */
+#define ERROR(STATUS, REASON, BODY, EXTRA)						\
+	{										\
+		STATUS,									\
+		"HTTP/1.1 " REASON "\r\nContent-Length: " #BODY				\
+		"\r\nContent-Type: text/plain\r\n" EXTRA "Connection: close\r\n\r\n"	\
+		REASON "\n",								\
+		BODY									\
+	}
+
+static const struct error {
+	int status;
+	const char *bytes;
+	size_t body_len;
+} errors[] = {
+	ERROR(400, "400 Bad Request", 16, ""),
+	ERROR(405, "405 Method Not Allowed", 23, "Allow: GET, HEAD, POST\r\n"),
+	ERROR(413, "413 Payload Too Large", 22, ""),
+	ERROR(414, "414 URI Too Long", 17, ""),
+	ERROR(417, "417 Expectation Failed", 23, ""),
+	ERROR(431, "431 Request Header Fields Too Large", 36, ""),
+	ERROR(505, "505 HTTP Version Not Supported", 31, ""),
+	ERROR(500, "500 Internal Server Error", 26, ""),	/* the last: for any other */
+};
+
+const char *http_reply(const struct http_canned *canned, const struct http_request *req,
+		       size_t *len)
+{
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	const struct error *error = errors;
+
+	if (!req->status) {
+		*len = req->is_head ? canned->head_len[req->persist] : canned->len[req->persist];
+		return canned->at[req->persist];
+	}
+	if (req->status == 100) {
+		*len = sizeof(go_on) - 1;
+		return go_on;
+	}
+	while (error->status != req->status &&
+	       error < errors + sizeof(errors) / sizeof(*errors) - 1)
+		error++;
+	*len = strlen(error->bytes) - (req->is_head ? error->body_len : 0);
+	return error->bytes;
+}
+
+static int hex(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int http_target_path(const char *target, size_t len, char *out, size_t cap)
+{
+	const char *p = target, *end = target + len;
+	size_t at = 0, segment = 0;	/* written; where the last segment starts */
+
+	if (len > 7 && !strncasecmp(p, "http://", 7)) {	/* as sent to a proxy; RFC 9112, 3.2.2 */
+		p = memchr(p + 7, '/', len - 7);
+		if (!p)
+			return -EINVAL;
+	}
+	if (p == end || *p != '/')
+		return -EINVAL;
+	if (!cap)
+		return -ENAMETOOLONG;
+	/* Decoded first and taken apart afterwards, so that %2e and %2f get nothing past it. */
+	for (;;) {
+		int c = '/';	/* the end closes the last segment, as a slash does */
+		bool last = p == end || *p == '?' || *p == '#';
+
+		if (!last) {
+			c = (unsigned char)*p++;
+			if (c == '%') {
+				int high, low;
+
+				if (end - p < 2)
+					return -EINVAL;
+				high = hex(p[0]);
+				low = hex(p[1]);
+				if (high < 0 || low < 0)
+					return -EINVAL;
+				c = high << 4 | low;
+				p += 2;
+			}
+			if (!c)
+				return -EINVAL;
+		}
+		if (c == '/') {
+			size_t n = at - segment;
+
+			if (n == 2 && out[segment] == '.' && out[segment + 1] == '.')
+				return -EINVAL;
+			if (n == 1 && out[segment] == '.')
+				at = segment;
+			if (last)
+				break;
+			if (at == segment)	/* empty */
+				continue;
+		}
+		if (at + 1 >= cap)
+			return -ENAMETOOLONG;
+		out[at++] = c;
+		if (c == '/')
+			segment = at;
+	}
+	out[at] = '\0';
+	return at;
+}
+
+const char *http_content_type(const char *path)
+{
+	static const struct {
+		const char *extension, *type;
+	} types[] = {
+		{ "html", "text/html" }, { "htm", "text/html" }, { "txt", "text/plain" },
+		{ "md", "text/plain" }, { "css", "text/css" }, { "csv", "text/csv" },
+		{ "js", "text/javascript" }, { "mjs", "text/javascript" },
+		{ "json", "application/json" }, { "xml", "application/xml" },
+		{ "wasm", "application/wasm" }, { "pdf", "application/pdf" },
+		{ "gz", "application/gzip" }, { "zip", "application/zip" },
+		{ "png", "image/png" }, { "jpg", "image/jpeg" }, { "jpeg", "image/jpeg" },
+		{ "gif", "image/gif" }, { "svg", "image/svg+xml" }, { "webp", "image/webp" },
+		{ "ico", "image/vnd.microsoft.icon" }, { "woff2", "font/woff2" },
+		{ "mp4", "video/mp4" }, { "webm", "video/webm" }, { "mp3", "audio/mpeg" },
+	};
+	const char *name = strrchr(path, '/');
+	const char *dot = strrchr(name ? name : path, '.');
+	size_t i;
+
+	for (i = 0; dot && i < sizeof(types) / sizeof(*types); i++)
+		if (!strcasecmp(dot + 1, types[i].extension))
+			return types[i].type;
+	return "application/octet-stream";
+}

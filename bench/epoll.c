@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * epoll.c - bench-epoll: the HTTP server an expert would write with epoll, to compare with.
+ *
+ * One thread; in steady state one epoll_wait() per batch of ready connections and, per request,
+ * one recv() and one send():
+ *
+ *  - Edge-triggered, for IN, OUT and RDHUP at once, registered when a connection is accepted and
+ *    never changed. Level-triggered would make epoll_wait() poll every socket it reported a second
+ *    time, and would need epoll_ctl() whenever a send falls short. The price is to remember
+ *    (conn.readable) what has not been drained.
+ *  - A recv() shorter than its buffer has drained the socket; what comes later is a new edge. A
+ *    FIN that was there already shows as RDHUP, then the socket is read to its end.
+ *  - The response lies ready in memory, header and body together. Pipelined requests of one recv()
+ *    are answered by one sendmsg(). Nothing is read from a connection that has responses pending,
+ *    so a client that does not read stops itself.
+ *  - Options are set on the listening socket, accepted ones inherit them.
+ *
+ * --busy-poll: since 6.9 an epoll instance has busy poll parameters of its own (EPIOCSPARAMS, see
+ * Documentation/networking/napi.rst): epoll_wait() polls the NIC's NAPI instance for that long
+ * before it sleeps. SO_BUSY_POLL on sockets would make only blocking recv() and poll() spin: epoll
+ * never looks at it. Before 6.9 there is only the net.core.busy_poll sysctl. --prefer masks the
+ * interrupt between calls, but only if the NIC's gro_flush_timeout and napi_defer_hard_irqs (in
+ * /sys/class/net/NIC) are set too, which is the administrator's to do; on a virtio NIC it made a
+ * lone connection slower, so it is not the default.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "http.h"
+
+/* Linux 6.9; Debian 12's headers are older. */
+#ifndef EPIOCSPARAMS
+struct epoll_params {
+	uint32_t busy_poll_usecs;
+	uint16_t busy_poll_budget;
+	uint8_t prefer_busy_poll;
+	uint8_t pad;
+};
+#define EPIOCSPARAMS	_IOW(0x8A, 0x01, struct epoll_params)
+#endif
+
+#define EVENTS		1024	/* events per epoll_wait() */
+#define RECV_SIZE	65536
+#define IOVS		256	/* responses per sendmsg() */
+#define ROUNDS		32	/* full buffers of one connection before others have their turn */
+#define LINGER_MAX	(4 << 20) /* bytes ignored after our FIN until we give up on the client's */
+
+/* Responses to send: count times the same bytes. */
+struct run {
+	const char *at;
+	size_t len;
+	size_t count;
+};
+
+struct conn {
+	int fd;
+	bool readable;		/* an edge was seen and recv() has not drained it */
+	bool hup;		/* read until recv() says so */
+	bool shut;		/* we sent our FIN; only waiting for the client's */
+	size_t ignored;
+	size_t sent;		/* of runs[0]'s first */
+	unsigned int nruns, maxruns;
+	struct run *runs;	/* one, or an array from malloc() */
+	struct run one;
+	struct http_conn http;
+	struct conn *next, *prev;	/* in the list of open ones; next: or of spare ones */
+};
+
+static struct {
+	int epoll, listener, signals;
+	bool accepting;
+	struct http_canned canned;
+	struct conn *open, *spare;
+	uint64_t requests, connections;
+} server = { .epoll = -1, .listener = -1, .signals = -1 };
+
+/* What epoll's data.ptr says for the two that are no connections. */
+static char listener_tag, signal_tag;
+
+static char recv_buf[RECV_SIZE];
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "bench-epoll: %s: %s\n", what, strerror(errno));
+	return -1;
+}
+
+static int watch(int op, int fd, uint32_t events, void *tag)
+{
+	struct epoll_event event = { .events = events, .data.ptr = tag };
+
+	return epoll_ctl(server.epoll, op, fd, &event);
+}
+
+static struct conn *conn_open(int fd)
+{
+	struct conn *conn = server.spare;
+
+	if (conn)
+		server.spare = conn->next;
+	else
+		conn = malloc(sizeof(*conn));
+	if (!conn)
+		return NULL;
+	memset(conn, 0, offsetof(struct conn, http));
+	conn->fd = fd;
+	conn->runs = &conn->one;
+	conn->maxruns = 1;
+	http_conn_init(&conn->http);
+	conn->prev = NULL;
+	conn->next = server.open;
+	if (conn->next)
+		conn->next->prev = conn;
+	server.open = conn;
+	return conn;
+}
+
+static void conn_close(struct conn *conn)
+{
+	close(conn->fd);
+	http_conn_free(&conn->http);
+	if (conn->runs != &conn->one)
+		free(conn->runs);
+	if (conn->next)
+		conn->next->prev = conn->prev;
+	if (conn->prev)
+		conn->prev->next = conn->next;
+	else
+		server.open = conn->next;
+	conn->next = server.spare;
+	server.spare = conn;
+	if (!server.accepting) {	/* we had run out of descriptors */
+		watch(EPOLL_CTL_ADD, server.listener, EPOLLIN, &listener_tag);
+		server.accepting = true;
+	}
+}
+
+static int on_request(void *arg, const struct http_request *req)
+{
+	struct conn *conn = arg;
+	struct run *run = conn->runs + conn->nruns;
+	const char *at;
+	size_t len;
+
+	at = http_reply(&server.canned, req, &len);
+	server.requests += !req->status;
+	if (conn->nruns && run[-1].at == at && run[-1].len == len) {
+		run[-1].count++;
+		return 0;
+	}
+	if (conn->nruns == conn->maxruns) {
+		struct run *more = malloc(2 * conn->maxruns * sizeof(*more));
+
+		if (!more) {
+			conn->hup = true;	/* cannot be answered in full: not at all */
+			return 1;
+		}
+		memcpy(more, conn->runs, conn->nruns * sizeof(*more));
+		if (conn->runs != &conn->one)
+			free(conn->runs);
+		conn->runs = more;
+		conn->maxruns *= 2;
+		run = conn->runs + conn->nruns;
+	}
+	*run = (struct run){ .at = at, .len = len, .count = 1 };
+	conn->nruns++;
+	return 0;
+}
+
+/* Takes n sent bytes off the runs. */
+static void conn_sent(struct conn *conn, size_t n)
+{
+	struct run *run = conn->runs;
+	unsigned int done;
+
+	n += conn->sent;
+	while (run < conn->runs + conn->nruns && n >= run->len * run->count) {
+		n -= run->len * run->count;
+		run++;
+	}
+	done = run - conn->runs;
+	conn->nruns -= done;
+	if (conn->nruns) {
+		if (done)
+			memmove(conn->runs, run, conn->nruns * sizeof(*run));
+		conn->runs->count -= n / conn->runs->len;
+		n %= conn->runs->len;
+	}
+	conn->sent = n;
+}
+
+/* 1: all was sent. 0: the socket is full, EPOLLOUT will tell. -1: the connection is gone. */
+static int conn_flush(struct conn *conn)
+{
+	while (conn->nruns) {
+		struct iovec iov[IOVS];
+		struct msghdr msg = { .msg_iov = iov };
+		size_t total = 0;
+		unsigned int i;
+		ssize_t n;
+
+		for (i = 0; i < conn->nruns && msg.msg_iovlen < IOVS; i++) {
+			size_t left = conn->runs[i].count;
+
+			for (; left && msg.msg_iovlen < IOVS; left--, msg.msg_iovlen++) {
+				size_t skip = total ? 0 : conn->sent;
+
+				iov[msg.msg_iovlen].iov_base = (char *)conn->runs[i].at + skip;
+				iov[msg.msg_iovlen].iov_len = conn->runs[i].len - skip;
+				total += conn->runs[i].len - skip;
+			}
+		}
+		if (msg.msg_iovlen == 1)
+			n = send(conn->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+		else
+			n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL);
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return errno == EAGAIN ? 0 : -1;
+		}
+		conn_sent(conn, n);
+		/* Short means full; the kernel has noted that we want to hear when it is not. */
+		if ((size_t)n < total)
+			return 0;
+	}
+	return 1;
+}
+
+/* Does all there is to do for a connection until one of its edges. */
+static void conn_run(struct conn *conn)
+{
+	int round;
+
+	for (round = 0; round < ROUNDS; round++) {
+		ssize_t n;
+		int sent = conn_flush(conn);
+
+		if (sent < 0)
+			goto close;
+		if (!sent)
+			return;
+		if (!conn->shut && http_conn_done(&conn->http)) {
+			/*
+			 * close() with bytes unread would reset the connection, and the client
+			 * might never see the response. So: our FIN, then wait for its.
+			 */
+			shutdown(conn->fd, SHUT_WR);
+			conn->shut = true;
+		}
+		if (!conn->readable)
+			return;
+		n = recv(conn->fd, recv_buf, sizeof(recv_buf), 0);
+		if (n < 0 && errno == EAGAIN) {
+			conn->readable = false;
+			return;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			goto close;
+		if ((size_t)n < sizeof(recv_buf) && !conn->hup)
+			conn->readable = false;
+		if (conn->shut) {
+			conn->ignored += n;
+			if (conn->ignored > LINGER_MAX)
+				goto close;
+			continue;
+		}
+		if (http_feed(&conn->http, recv_buf, n, on_request, conn) < (size_t)n)
+			goto close;
+	}
+	/* Others first; a MOD reports again what is still true. */
+	if (watch(EPOLL_CTL_MOD, conn->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, conn))
+		goto close;
+	return;
+close:
+	conn_close(conn);
+}
+
+static void accept_all(void)
+{
+	for (;;) {
+		int fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct conn *conn;
+
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+			    errno == ENOBUFS) {
+				fail("accept");
+				/* Until a connection closes. */
+				watch(EPOLL_CTL_DEL, server.listener, 0, NULL);
+				server.accepting = false;
+			}
+			if (errno == EINTR || errno == ECONNABORTED)
+				continue;
+			return;
+		}
+		conn = conn_open(fd);
+		if (!conn) {
+			close(fd);
+			return;
+		}
+		/* What has arrived already is reported by the next epoll_wait(). */
+		if (watch(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, conn)) {
+			fail("epoll_ctl");
+			conn_close(conn);
+			return;
+		}
+		server.connections++;
+	}
+}
+
+static int serve(void)
+{
+	static struct epoll_event events[EVENTS];
+
+	for (;;) {
+		int n = epoll_wait(server.epoll, events, EVENTS, -1);
+		int i;
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return fail("epoll_wait");
+		}
+		for (i = 0; i < n; i++) {
+			uint32_t what = events[i].events;
+			struct conn *conn = events[i].data.ptr;
+
+			if (events[i].data.ptr == &listener_tag) {
+				accept_all();
+				continue;
+			}
+			if (events[i].data.ptr == &signal_tag)
+				return 0;
+			if (what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+				conn->readable = true;
+			if (what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+				conn->hup = true;
+			conn_run(conn);
+		}
+	}
+}
+
+static int listen_on(const char *addr, const char *port)
+{
+	struct addrinfo hints = {
+		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+		.ai_socktype = SOCK_STREAM,
+	};
+	struct addrinfo *ai;
+	int one = 1, fd, err;
+
+	err = getaddrinfo(addr, port, &hints, &ai);
+	if (err) {
+		fprintf(stderr, "bench-epoll: %s port %s: %s\n", addr, port, gai_strerror(err));
+		return -1;
+	}
+	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||
+	    bind(fd, ai->ai_addr, ai->ai_addrlen) ||
+	    listen(fd, 65535)) {	/* the kernel cuts it to net.core.somaxconn */
+		fprintf(stderr, "bench-epoll: listen on %s port %s: %s\n", addr, port,
+			strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	freeaddrinfo(ai);
+	return fd;
+}
+
+static int busy_poll(unsigned int usecs, unsigned int budget, bool prefer)
+{
+	struct epoll_params params = {
+		.busy_poll_usecs = usecs,
+		.busy_poll_budget = budget,
+		.prefer_busy_poll = prefer,
+	};
+
+	if (ioctl(server.epoll, EPIOCSPARAMS, &params))
+		return fail("epoll busy polling (EPIOCSPARAMS, Linux 6.9)");
+	return 0;
+}
+
+static const char usage[] =
+	"Usage: bench-epoll [OPTION]...\n"
+	"An HTTP server on epoll that answers every request with the same response.\n"
+	"\n"
+	"  --addr ADDR     listen on this address (0.0.0.0)\n"
+	"  --port PORT     listen on this port (8080)\n"
+	"  --size N        respond with N bytes (64)\n"
+	"  --busy-poll[=USECS]\n"
+	"                  busy poll the NIC in epoll_wait() for so long (200); Linux 6.9\n"
+	"  --prefer        with --busy-poll: keep the NIC's interrupt masked meanwhile; needs\n"
+	"                  gro_flush_timeout and napi_defer_hard_irqs set on the NIC\n"
+	"  --budget N      with --busy-poll: packets per poll (the kernel's: 8); more than 64\n"
+	"                  needs CAP_NET_ADMIN\n"
+	"  --help          show this\n";
+
+static int number(const char *option, const char *text, unsigned long max, unsigned long *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoul(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || *out > max) {
+		fprintf(stderr, "bench-epoll: %s: not a number from 0 to %lu: %s\n", option, max,
+			text);
+		return -1;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "addr", required_argument, NULL, 'a' },
+		{ "port", required_argument, NULL, 'p' },
+		{ "size", required_argument, NULL, 's' },
+		{ "busy-poll", optional_argument, NULL, 'b' },
+		{ "prefer", no_argument, NULL, 'P' },
+		{ "budget", required_argument, NULL, 'B' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 }
+	};
+	const char *addr = "0.0.0.0", *port = "8080";
+	unsigned long size = 64, usecs = 0, budget = 0;
+	bool prefer = false;
+	struct rlimit files;
+	struct conn *conn;
+	sigset_t stop;
+	int opt, ret = 1;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case 'a':
+			addr = optarg;
+			break;
+		case 'p':
+			port = optarg;
+			break;
+		case 's':
+			if (number("--size", optarg, 1ul << 30, &size))
+				return 2;
+			break;
+		case 'b':
+			usecs = 200;
+			if (optarg && number("--busy-poll", optarg, 1000000, &usecs))
+				return 2;
+			break;
+		case 'P':
+			prefer = true;
+			break;
+		case 'B':
+			if (number("--budget", optarg, 65535, &budget))
+				return 2;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs("Try 'bench-epoll --help'.\n", stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "bench-epoll: unexpected argument: %s\n", argv[optind]);
+		return 2;
+	}
+
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGINT);
+	sigaddset(&stop, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+
+	if (http_canned_fill(&server.canned, 200, "text/plain", 'x', size)) {
+		fail("out of memory");
+		return 1;
+	}
+	server.listener = listen_on(addr, port);
+	if (server.listener < 0)
+		goto out;
+	server.epoll = epoll_create1(EPOLL_CLOEXEC);
+	server.signals = signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (server.epoll < 0 || server.signals < 0 ||
+	    watch(EPOLL_CTL_ADD, server.listener, EPOLLIN, &listener_tag) ||
+	    watch(EPOLL_CTL_ADD, server.signals, EPOLLIN, &signal_tag)) {
+		fail("epoll");
+		goto out;
+	}
+	server.accepting = true;
+	if (usecs && busy_poll(usecs, budget, prefer))
+		goto out;
+
+	printf("bench-epoll: %lu bytes on %s port %s", size, addr, port);
+	if (usecs)
+		printf(", busy polling %lu us%s", usecs, prefer ? ", preferred" : "");
+	printf("\n");
+	fflush(stdout);
+	ret = serve() ? 1 : 0;
+	printf("bench-epoll: %llu requests on %llu connections\n",
+	       (unsigned long long)server.requests, (unsigned long long)server.connections);
+out:
+	while (server.open)
+		conn_close(server.open);
+	while ((conn = server.spare)) {
+		server.spare = conn->next;
+		free(conn);
+	}
+	if (server.signals >= 0)
+		close(server.signals);
+	if (server.epoll >= 0)
+		close(server.epoll);
+	if (server.listener >= 0)
+		close(server.listener);
+	http_canned_free(&server.canned);
+	return ret;
+}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+# bench/lib.sh: sourced by bench/run and scripts/demo: one guest, one server in it at a time, one measurement.
+#
+# The sourcing script sets guest (its name). Everything that waits is bounded.
+
+declare -A server_command=(
+  [stackmap]='stackmap-httpd -i eth0 -p 8080'
+  [epoll]='bench-epoll --port 8080'
+  [epoll-busypoll]='bench-epoll --port 8080 --busy-poll'
+  [iouring]='bench-iouring --port 8080'
+  [iouring-napi]='bench-iouring --port 8080 --napi'
+)
+
+die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+# bench_boot: a guest with the module loaded
+bench_boot() {
+  vm/guest start "$guest" --stage build/stage-cloud
+  vm/guest exec "$guest" -- 'insmod /root/stackmap.ko'
+}
+
+# bench_start SERVER SIZE: start a server in the guest, return when it serves
+bench_start() {
+  local addr try
+  addr=$(vm/guest addr "$guest" 8080)
+  vm/guest exec "$guest" -- "setsid ${server_command[$1]} --size $2 >/tmp/server.log 2>&1 </dev/null & echo \$! >/tmp/server.pid"
+  for try in {1..50}; do
+    vm/guest host "$guest" -- curl -s -o /dev/null --max-time 2 "http://$addr/" && return
+    sleep 0.1
+  done
+  vm/guest exec "$guest" -- 'cat /tmp/server.log' >&2
+  die "$1 does not serve"
+}
+
+bench_stop() {
+  vm/guest exec "$guest" -- 'p=$(cat /tmp/server.pid); kill $p; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -d /proc/$p ] || exit 0; sleep 0.1; done; kill -9 $p'
+}
+
+# bench_measure CONNECTIONS SECONDS: prints "RPS P50_US P99_US ERRORS"
+bench_measure() {
+  vm/guest host "$guest" -- timeout $(($2 + 30)) wrk -t1 -c"$1" -d"$2"s --timeout 10s -s bench/report.lua \
+    "http://$(vm/guest addr "$guest" 8080)/" | sed -n 's/^report //p'
+}
+
+# bench_one SERVER SIZE CONNECTIONS SECONDS: warm up, measure; prints as bench_measure
+bench_one() {
+  bench_start "$1" "$2"
+  bench_measure "$3" 1 >/dev/null
+  bench_measure "$3" "$4"
+  bench_stop
+}
+
+# median of the numbers on standard input
+median() { sort -n | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }

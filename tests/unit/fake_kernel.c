@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * fake_kernel.c - a model of stackmap.ko in the process
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+/* cmocka wants the headers above */
+#include <cmocka.h>
+
+#include "fake_kernel.h"
+
+struct fk fk;
+
+int __real_open(const char *path, int flags, ...);
+int __real_close(int fd);
+int __real_fcntl(int fd, int cmd, ...);
+void *__real_mmap(void *addr, size_t len, int prot, int flags, int fd,
+		  off_t off);
+int __real_munmap(void *addr, size_t len);
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_close(int fd);
+int __wrap_fcntl(int fd, int cmd, ...);
+int __wrap_ioctl(int fd, unsigned long cmd, ...);
+void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd,
+		  off_t off);
+int __wrap_munmap(void *addr, size_t len);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+unsigned int __wrap_if_nametoindex(const char *name);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+/* ------------------------------------------------------------- its own memory */
+
+static void *must(void *p)
+{
+	if (!p)
+		abort();
+	return p;
+}
+
+static bool out_of_memory(void)
+{
+	if (!fk.malloc_in || --fk.malloc_in)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return out_of_memory() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return out_of_memory() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return out_of_memory() ? NULL : __real_realloc(p, size);
+}
+
+void fk_append(struct fk_bytes *bytes, const void *p, size_t len)
+{
+	if (bytes->len + len > bytes->cap) {
+		bytes->cap = 2 * (bytes->len + len);
+		bytes->p = must(__real_realloc(bytes->p, bytes->cap));
+	}
+	if (len)
+		memcpy(bytes->p + bytes->len, p, len);
+	bytes->len += len;
+}
+
+unsigned int fk_rand(unsigned int below)
+{
+	fk.seed = fk.seed * 1664525u + 1013904223u;
+	return (unsigned int)(((uint64_t)fk.seed * below) >> 32);
+}
+
+/* ------------------------------------------------------------------- sockets */
+
+struct fk_sock *fk_sock(int fd)
+{
+	if (fd < FK_FD_MIN || fd >= FK_FD_MIN + FK_FDS)
+		return NULL;
+	return fk.socks[fd - FK_FD_MIN];
+}
+
+int fk_socket(size_t room)
+{
+	for (int i = 0; i < FK_FDS; i++) {
+		if (fk.socks[i])
+			continue;
+		fk.socks[i] = must(__real_calloc(1, sizeof(*fk.socks[i])));
+		fk.socks[i]->fd = FK_FD_MIN + i;
+		fk.socks[i]->room = room;
+		return FK_FD_MIN + i;
+	}
+	abort();
+}
+
+static void free_sock(struct fk_sock *sock)
+{
+	free(sock->out.p);
+	free(sock->in.p);
+	free(sock);
+}
+
+void fk_receive(int fd, const void *p, size_t len)
+{
+	fk_append(&fk_sock(fd)->in, p, len);
+}
+
+void fk_grow(int fd, size_t room)
+{
+	struct fk_sock *sock = fk_sock(fd);
+
+	sock->room += room;
+	if (sock->want_room && sock->room) {
+		sock->want_room = false;
+		sock->events |= STACKMAP_RX_ROOM;
+	}
+}
+
+/* ------------------------------------------------------------------- buffers */
+
+static unsigned char *frame(uint32_t buf)
+{
+	return fk.frames + (size_t)buf * fk.reg.frame_size;
+}
+
+static void land(size_t i)
+{
+	struct fk_flight *f = &fk.flights[i];
+
+	if (memcmp(frame(f->buf) + f->off, f->copy, f->len))
+		fk.violations++;
+	if (!f->kept)
+		fk.idle[fk.idles++] = f->buf;
+	free(f->copy);
+	*f = fk.flights[--fk.nflights];
+}
+
+void fk_ack_all(void)
+{
+	while (fk.nflights)
+		land(fk.nflights - 1);
+}
+
+static void take_off(const struct stackmap_slot *slot, uint32_t len, bool kept)
+{
+	struct fk_flight *f;
+
+	fk.flights = must(__real_realloc(fk.flights, (fk.nflights + 1) *
+						     sizeof(*fk.flights)));
+	f = &fk.flights[fk.nflights++];
+	f->buf = slot->buf;
+	f->off = slot->off;
+	f->len = len;
+	f->kept = kept;
+	f->copy = must(__real_malloc(len + 1));
+	memcpy(f->copy, frame(slot->buf) + slot->off, len);
+}
+
+void fk_audit(struct stackmap_port *port, const uint32_t *held, size_t n)
+{
+	unsigned char *owned = must(__real_calloc(fk.reg.frames, 1));
+	uint32_t i, total = 0;
+
+	for (i = 0; i < fk.rx->nslots; i++)
+		owned[fk.rx->slots[i].buf]++;
+	for (i = 0; i < fk.tx->nslots; i++) {
+		uint32_t own = port->tx_own[i];
+
+		owned[own == STACKMAP_NO_BUF ? fk.tx->slots[i].buf : own]++;
+	}
+	for (i = 0; i < port->spares; i++)
+		owned[port->spare[i]]++;
+	for (i = 0; i < n; i++)
+		owned[held[i]]++;
+	for (i = 0; i < port->fds; i++) {
+		struct stackmap_chunk *chunk = NULL;
+
+		if (port->conns[i])
+			chunk = port->conns[i]->first;
+		for (; chunk; chunk = chunk->next) {
+			if (chunk->buf != STACKMAP_NO_BUF &&
+			    !(chunk->flags & STACKMAP_TX_KEEP))
+				owned[chunk->buf]++;
+		}
+	}
+	for (i = 0; i < fk.reg.frames; i++) {
+		assert_int_equal(owned[i], fk.ours[i] ? 0 : 1);
+		total += owned[i];
+	}
+	assert_int_equal(total, fk.reg.rx_slots + fk.reg.tx_slots +
+				fk.reg.extra_bufs);
+	free(owned);
+}
+
+/* ---------------------------------------------------------------------- sync */
+
+static int check_slot(const struct stackmap_slot *slot)
+{
+	struct fk_sock *sock = fk_sock(slot->fd);
+
+	if (slot->buf >= fk.reg.frames || fk.ours[slot->buf] || !slot->len ||
+	    slot->off + slot->len > fk.reg.frame_size ||
+	    (slot->flags & ~(STACKMAP_TX_KEEP | STACKMAP_TX_MORE))) {
+		fk.violations++;
+		return EINVAL;
+	}
+	if (!sock || !sock->attached)
+		return EBADF;
+	if (slot->gen && slot->gen != sock->gen)
+		return ESTALE;
+	return sock->tx_err;
+}
+
+static void refuse(struct stackmap_slot *slot, int err, uint32_t taken)
+{
+	slot->flags = STACKMAP_TX_REFUSED;
+	slot->err = (uint16_t)err;
+	slot->off = (uint16_t)(slot->off + taken);
+	slot->len = (uint16_t)(slot->len - taken);
+	slot->taken = taken;
+	fk.tx->refused++;
+}
+
+static void send_slot(struct stackmap_slot *slot)
+{
+	struct fk_sock *sock = fk_sock(slot->fd);
+	bool kept = slot->flags & STACKMAP_TX_KEEP;
+	int err = check_slot(slot);
+	uint32_t taken = slot->len;
+
+	if (err) {
+		refuse(slot, err, 0);
+		return;
+	}
+	if (sock->refused_in == fk.syncs)
+		taken = 0;
+	else if (taken > sock->room)
+		taken = (uint32_t)sock->room;
+	sock->room -= taken;
+	fk_append(&sock->out, frame(slot->buf) + slot->off, taken);
+	if (taken < slot->len) {
+		/* what was taken of it is a copy: the buffer goes back whole */
+		sock->refused_in = fk.syncs;
+		sock->want_room = true;
+		refuse(slot, EAGAIN, taken);
+	} else if (kept) {
+		take_off(slot, taken, true);
+	} else if (fk.idles) {
+		take_off(slot, taken, false);
+		fk.ours[slot->buf] = true;
+		slot->buf = fk.idle[--fk.idles];
+		fk.ours[slot->buf] = false;
+		memset(frame(slot->buf), 0xee, fk.reg.frame_size);
+	}
+}
+
+static struct stackmap_slot *rx_slot(const struct fk_sock *sock)
+{
+	uint32_t mask = fk.rx->nslots - 1;
+	struct stackmap_slot *slot = &fk.rx->slots[fk.rx->tail];
+
+	if (((fk.rx->tail + 1) & mask) == fk.rx_head)
+		return NULL;
+	fk.rx->tail = (fk.rx->tail + 1) & mask;
+	if (fk.ours[slot->buf])
+		fk.violations++;
+	slot->fd = sock->fd;
+	slot->off = 0;
+	slot->len = 0;
+	slot->err = 0;
+	slot->data = sock->data;
+	slot->gen = sock->gen;
+	slot->taken = 0;
+	return slot;
+}
+
+static bool deliver(struct fk_sock *sock)
+{
+	struct stackmap_slot *slot;
+	uint32_t n, cap, buf;
+
+	while (sock->in_done < sock->in.len) {
+		slot = rx_slot(sock);
+		if (!slot)
+			return false;
+		slot->flags = STACKMAP_RX_DATA;
+		if (fk.random && fk.idles && fk_rand(2)) {
+			buf = slot->buf;
+			slot->buf = fk.idle[--fk.idles];
+			fk.ours[slot->buf] = false;
+			fk.ours[buf] = true;
+			fk.idle[fk.idles++] = buf;
+			slot->flags |= STACKMAP_RX_HANDED;
+			slot->off = (uint16_t)fk_rand(fk.reg.frame_size / 2);
+		}
+		cap = fk.reg.frame_size - slot->off;
+		n = (uint32_t)(sock->in.len - sock->in_done);
+		if (n > cap)
+			n = cap;
+		slot->len = (uint16_t)n;
+		memcpy(frame(slot->buf) + slot->off,
+		       sock->in.p + sock->in_done, n);
+		sock->in_done += n;
+	}
+	if (!sock->events)
+		return true;
+	slot = rx_slot(sock);
+	if (!slot)
+		return false;
+	slot->flags = sock->events;
+	slot->err = sock->err;
+	sock->events = 0;
+	return true;
+}
+
+/* Whether index is in the application's part [from, tail], of a ring */
+static bool valid_head(const struct stackmap_ring *ring, uint32_t from)
+{
+	uint32_t mask = ring->nslots - 1;
+
+	return ring->head < ring->nslots &&
+	       ((ring->head - from) & mask) <= ((ring->tail - from) & mask);
+}
+
+static int do_sync(const struct stackmap_sync *req)
+{
+	uint32_t mask = fk.tx->nslots - 1;
+
+	if (req->reserved || !valid_head(fk.rx, fk.rx_head) ||
+	    !valid_head(fk.tx, fk.tx_head)) {
+		fk.violations++;
+		errno = EINVAL;
+		return -1;
+	}
+	fk.syncs++;
+	fk.last_wait_us = req->wait_us;
+	if (req->flags & STACKMAP_SYNC_SLEEP)
+		fk.sleeps++;
+	fk.tx->refused = 0;
+	for (; fk.tx_head != fk.tx->head; fk.tx_head = (fk.tx_head + 1) & mask)
+		send_slot(&fk.tx->slots[fk.tx_head]);
+	fk.tx->tail = (fk.tx_head - 1) & mask;
+	while (fk.random && fk.nflights && fk_rand(8))
+		land(fk_rand((unsigned int)fk.nflights));
+	fk.rx_head = fk.rx->head;
+	for (int i = 0; i < FK_FDS; i++) {
+		if (fk.socks[i] && fk.socks[i]->attached &&
+		    !deliver(fk.socks[i]))
+			break;
+	}
+	return (int)((fk.rx->tail - fk.rx_head) & (fk.rx->nslots - 1));
+}
+
+/* -------------------------------------------------------------- opening a port */
+
+static struct stackmap_ring *make_ring(uint64_t off, uint32_t slots,
+				       uint32_t *buf)
+{
+	struct stackmap_ring *ring = (struct stackmap_ring *)(fk.map + off);
+
+	ring->nslots = slots;
+	for (uint32_t i = 0; i < slots; i++)
+		ring->slots[i].buf = (*buf)++;
+	return ring;
+}
+
+static int do_register(struct stackmap_register *reg)
+{
+	uint32_t *extra, buf = 0;
+
+	if (reg->version != STACKMAP_ABI_VERSION || reg->flags) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (!reg->rx_slots)
+		reg->rx_slots = 1024;
+	if (!reg->tx_slots)
+		reg->tx_slots = 1024;
+	if (!reg->pool_bufs)
+		reg->pool_bufs = fk.pool;
+	reg->frame_size = fk.frame_size;
+	reg->frames = reg->rx_slots + reg->tx_slots + reg->extra_bufs +
+		      reg->pool_bufs;
+	reg->rx_off = 0;
+	reg->tx_off = sizeof(struct stackmap_ring) +
+		      reg->rx_slots * sizeof(struct stackmap_slot);
+	reg->extra_off = reg->tx_off + sizeof(struct stackmap_ring) +
+			 reg->tx_slots * sizeof(struct stackmap_slot);
+	reg->frames_off = reg->extra_off + 4ull * reg->extra_bufs;
+	reg->map_size = reg->frames_off + (uint64_t)reg->frames * reg->frame_size;
+	fk.reg = *reg;
+	fk.map = must(__real_calloc(1, reg->map_size));
+	fk.rx = make_ring(reg->rx_off, reg->rx_slots, &buf);
+	fk.tx = make_ring(reg->tx_off, reg->tx_slots, &buf);
+	fk.tx->tail = reg->tx_slots - 1;
+	fk.rx_head = 0;
+	fk.tx_head = 0;
+	extra = (uint32_t *)(fk.map + reg->extra_off);
+	for (uint32_t i = 0; i < reg->extra_bufs; i++)
+		extra[i] = buf++;
+	fk.frames = fk.map + reg->frames_off;
+	fk.ours = must(__real_calloc(reg->frames, sizeof(*fk.ours)));
+	fk.idle = must(__real_calloc(reg->frames, sizeof(*fk.idle)));
+	fk.idles = 0;
+	for (; buf < reg->frames; buf++) {
+		fk.ours[buf] = true;
+		fk.idle[fk.idles++] = buf;
+	}
+	return 0;
+}
+
+static void drop_port(void)
+{
+	while (fk.nflights)
+		free(fk.flights[--fk.nflights].copy);
+	free(fk.flights);
+	free(fk.map);
+	free(fk.ours);
+	free(fk.idle);
+	fk.flights = NULL;
+	fk.map = NULL;
+	fk.ours = NULL;
+	fk.idle = NULL;
+}
+
+void fk_reset(void)
+{
+	drop_port();
+	for (int i = 0; i < FK_FDS; i++) {
+		if (fk.socks[i])
+			free_sock(fk.socks[i]);
+	}
+	memset(&fk, 0, sizeof(fk));
+	fk.frame_size = 64;
+	fk.pool = 64;
+	fk.seed = 1;
+}
+
+static int do_attach(struct stackmap_attach *req)
+{
+	struct fk_sock *sock = fk_sock(req->fd);
+
+	if (!sock) {
+		errno = EBADF;
+		return -1;
+	}
+	if (sock->attached) {
+		errno = EALREADY;
+		return -1;
+	}
+	sock->attached = true;
+	sock->data = req->data;
+	sock->gen = ++fk.gen;
+	req->gen = sock->gen;
+	return 0;
+}
+
+static int do_detach(const struct stackmap_detach *req)
+{
+	struct fk_sock *sock = fk_sock(req->fd);
+
+	if (!sock || !sock->attached) {
+		errno = EBADF;
+		return -1;
+	}
+	sock->attached = false;
+	return 0;
+}
+
+static int do_info(struct stackmap_info *info)
+{
+	if (info->version != STACKMAP_ABI_VERSION || info->index) {
+		errno = info->index ? ENOENT : EPROTONOSUPPORT;
+		return -1;
+	}
+	*info = fk.info;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- system calls */
+
+static bool fails(int *err)
+{
+	if (!*err)
+		return false;
+	errno = *err;
+	*err = 0;
+	return true;
+}
+
+int __wrap_ioctl(int fd, unsigned long cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	assert_int_equal(fd, FK_PORT_FD);
+	if (fails(&fk.ioctl_errno[_IOC_NR(cmd) & 7]))
+		return -1;
+	switch (cmd) {
+	case STACKMAP_IOC_REGISTER:
+		return do_register(arg);
+	case STACKMAP_IOC_ATTACH:
+		return do_attach(arg);
+	case STACKMAP_IOC_DETACH:
+		return do_detach(arg);
+	case STACKMAP_IOC_SYNC:
+		return do_sync(arg);
+	case STACKMAP_IOC_INFO:
+		return do_info(arg);
+	default:
+		errno = ENOTTY;
+		return -1;
+	}
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+	if (strcmp(path, STACKMAP_DEVICE))
+		return __real_open(path, flags);
+	if (fails(&fk.open_errno))
+		return -1;
+	fk.opens++;
+	return FK_PORT_FD;
+}
+
+int __wrap_close(int fd)
+{
+	struct fk_sock *sock = fk_sock(fd);
+
+	if (fd == FK_PORT_FD) {
+		fk.opens--;
+		return 0;
+	}
+	if (!sock)
+		return __real_close(fd);
+	fk.closes++;
+	if (fk.closed)
+		fk.closed(sock);
+	fk.socks[fd - FK_FD_MIN] = NULL;
+	free_sock(sock);
+	return 0;
+}
+
+int __wrap_fcntl(int fd, int cmd, ...)
+{
+	if (fk_sock(fd))
+		return 0;
+	return __real_fcntl(fd, cmd, 0);
+}
+
+void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd,
+		  off_t off)
+{
+	if (fd != FK_PORT_FD)
+		return __real_mmap(addr, len, prot, flags, fd, off);
+	if (fails(&fk.mmap_errno))
+		return MAP_FAILED;
+	return len == fk.reg.map_size && !off ? fk.map : MAP_FAILED;
+}
+
+int __wrap_munmap(void *addr, size_t len)
+{
+	return addr == fk.map ? 0 : __real_munmap(addr, len);
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+	assert_int_equal(n, 1);
+	assert_int_equal(fds->fd, FK_PORT_FD);
+	fds->revents = POLLIN;
+	return fk.poll(timeout_ms);
+}
+
+unsigned int __wrap_if_nametoindex(const char *name)
+{
+	return strcmp(name, "fake0") ? 0 : 7;
+}

@@ -26,8 +26,8 @@ int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
 	if (!f->tab)
 		return -ENOMEM;
 	f->pool = SM_NO_FRAME;
-	f->flight_head = SM_NO_FRAME;
-	f->flight_tail = SM_NO_FRAME;
+	f->lent_head = SM_NO_FRAME;
+	f->lent_tail = SM_NO_FRAME;
 	for (i = 0; i < n; i++) {
 		struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 
@@ -102,23 +102,47 @@ u32 sm_frame_get(struct sm_frames *f, enum sm_holder to)
 }
 
 /**
- * sm_frame_sent() - a frame is TCP's until the peer has acknowledged it
+ * sm_frame_lend() - a frame is the stack's until it has no use for it any more
  * @f: the table
- * @i: the frame
+ * @i: the frame, in no list
+ * @to: SM_FLIGHT or SM_STACK
  */
-void sm_frame_sent(struct sm_frames *f, u32 i)
+void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to)
 {
-	sm_frame_hold(f, i, SM_FLIGHT);
+	sm_frame_hold(f, i, to);
 	f->tab[i].next = SM_NO_FRAME;
-	if (f->flight_head == SM_NO_FRAME)
-		f->flight_head = i;
+	f->tab[i].prev = f->lent_tail;
+	if (f->lent_tail == SM_NO_FRAME)
+		f->lent_head = i;
 	else
-		f->tab[f->flight_tail].next = i;
-	f->flight_tail = i;
+		f->tab[f->lent_tail].next = i;
+	f->lent_tail = i;
 }
 
 /**
- * sm_frames_reap() - find sent frames that have become idle
+ * sm_frame_take_back() - end sm_frame_lend()
+ * @f: the table
+ * @i: a lent frame
+ * @to: who holds it from now on
+ */
+void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to)
+{
+	u32 next = f->tab[i].next;
+	u32 prev = f->tab[i].prev;
+
+	if (next == SM_NO_FRAME)
+		f->lent_tail = prev;
+	else
+		f->tab[next].prev = prev;
+	if (prev == SM_NO_FRAME)
+		f->lent_head = next;
+	else
+		f->tab[prev].next = next;
+	sm_frame_hold(f, i, to);
+}
+
+/**
+ * sm_frames_reap() - find lent frames that have become idle
  * @f: the table
  * @most: how many to look at
  *
@@ -128,19 +152,18 @@ void sm_frame_sent(struct sm_frames *f, u32 i)
  */
 void sm_frames_reap(struct sm_frames *f, u32 most)
 {
-	most = min(most, f->held[SM_FLIGHT]);
+	most = min(most, f->held[SM_FLIGHT] + f->held[SM_STACK]);
 	while (most--) {
-		u32 i = f->flight_head;
+		u32 i = f->lent_head;
+		enum sm_holder holder = f->tab[i].holder;
 
-		f->flight_head = f->tab[i].next;
-		if (f->flight_head == SM_NO_FRAME)
-			f->flight_tail = SM_NO_FRAME;
+		sm_frame_take_back(f, i, SM_SENDING);
 		if (page_ref_count(f->tab[i].page) == 1) {
 			/* Whoever dropped the last reference is done reading */
 			smp_acquire__after_ctrl_dep();
 			sm_frame_put(f, i);
 		} else {
-			sm_frame_sent(f, i);
+			sm_frame_lend(f, i, holder);
 		}
 	}
 }

@@ -25,14 +25,16 @@ enum sm_holder {
 	SM_USER,	/* the application: in a slot, extra, or kept */
 	SM_POOL,	/* the kernel, idle */
 	SM_FLIGHT,	/* TCP, until the peer has acknowledged it */
-	SM_NIC,		/* the NIC's receive ring, or a packet on its way up */
+	SM_NIC,		/* the NIC's receive ring */
+	SM_STACK,	/* a received packet, on its way up or in a socket's queue */
 	SM_SENDING,	/* the write that sync is making now */
 	SM_HOLDERS
 };
 
 struct sm_frame {
 	struct page *page;
-	u32 next;		/* in the pool or the flight list */
+	u32 next;		/* in the pool, or the list of lent frames */
+	u32 prev;		/* in the list of lent frames */
 	enum sm_holder holder;
 };
 
@@ -40,8 +42,8 @@ struct sm_frames {
 	struct sm_frame *tab;
 	u32 n;
 	u32 pool;		/* idle frames, last in first out: warm caches */
-	u32 flight_head;	/* sent frames, oldest first */
-	u32 flight_tail;
+	u32 lent_head;		/* SM_FLIGHT and SM_STACK, oldest first */
+	u32 lent_tail;
 	u32 held[SM_HOLDERS];	/* how many frames each holds */
 };
 
@@ -49,7 +51,8 @@ int sm_frames_init(struct sm_frames *f, u32 n, u32 pool);
 void sm_frames_free(struct sm_frames *f);
 u32 sm_frame_get(struct sm_frames *f, enum sm_holder to);
 void sm_frame_put(struct sm_frames *f, u32 i);
-void sm_frame_sent(struct sm_frames *f, u32 i);
+void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to);
+void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to);
 void sm_frames_reap(struct sm_frames *f, u32 most);
 
 static inline void sm_frame_hold(struct sm_frames *f, u32 i, enum sm_holder to)

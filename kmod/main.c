@@ -192,10 +192,15 @@ static int __init sm_init(void)
 	err = sm_ports_init();
 	if (err)
 		goto exit_sock;
-	err = misc_register(&sm_misc);
+	err = sm_virtio_init();
 	if (err)
 		goto exit_ports;
+	err = misc_register(&sm_misc);
+	if (err)
+		goto exit_virtio;
 	return 0;
+exit_virtio:
+	sm_virtio_exit();
 exit_ports:
 	sm_ports_exit();
 exit_sock:
@@ -206,6 +211,7 @@ exit_sock:
 static void __exit sm_exit(void)
 {
 	misc_deregister(&sm_misc);
+	sm_virtio_exit();
 	sm_ports_exit();
 	sm_sock_exit();
 }

@@ -4,13 +4,15 @@
  *
  * A NIC is either claimed, and then only its port polls it and its interrupts
  * are off, or it is not, and then it is an ordinary interrupt-driven NIC.
- * Every call but open and close is made with the port's lock held, which
+ * Every call but open and close (which may sleep) is made with the port's lock held, which
  * guards the NIC's state, and with softirqs off.
  */
 #ifndef SM_NIC_H
 #define SM_NIC_H
 
 #include <linux/netdevice.h>
+
+#include "frame.h"
 
 struct sm_nic;
 
@@ -19,18 +21,27 @@ struct sm_nic;
  * @kind: STACKMAP_NIC_*
  * @open: can this queue be driven? 0, -EINVAL (no such queue), -EOPNOTSUPP.
  *	Called under RTNL.
+ * @close: the opposite. The NIC was released; afterwards it knows nothing of
+ *	the port or its frames. nic->dev is NULL already. Under RTNL. May be NULL.
  * @claim: take the queue from its interrupts. False when it cannot be had now:
  *	it is down, being reconfigured, or a softirq is polling it.
+ * @begin: packets that are sent on this CPU from now on may wait for @flush.
+ *	Called once claimed, at the start of a round of sync. May be NULL.
  * @poll: receive up to @budget packets and run the stack on them. Returns how
  *	many. May find that the claim must be given up, and does so.
+ * @flush: send what waits, with one doorbell, and end @begin. Called in every
+ *	round that called @begin, also when the claim was given up since.
  * @release: give the queue back to its interrupts. Nothing that has arrived
  *	meanwhile is left waiting for the next interrupt.
  */
 struct sm_nic_ops {
 	u32 kind;
 	int (*open)(struct sm_nic *nic);
+	void (*close)(struct sm_nic *nic, struct net_device *dev);
 	bool (*claim)(struct sm_nic *nic);
+	void (*begin)(struct sm_nic *nic);
 	int (*poll)(struct sm_nic *nic, int budget);
+	void (*flush)(struct sm_nic *nic);
 	void (*release)(struct sm_nic *nic);
 };
 
@@ -40,6 +51,8 @@ struct sm_nic_ops {
  * @dev: the interface, or NULL once it is gone
  * @tracker: of the reference to @dev
  * @queue: receive queue
+ * @lock: the port's lock
+ * @frames: the port's frames
  * @claimed: whether the port polls it
  * @napi: valid while claimed
  */
@@ -48,10 +61,18 @@ struct sm_nic {
 	struct net_device *dev;
 	netdevice_tracker tracker;
 	u32 queue;
+	spinlock_t *lock;
+	struct sm_frames *frames;
 	bool claimed;
 	struct napi_struct *napi;
 };
 
 extern const struct sm_nic_ops sm_nic_napi;
+extern const struct sm_nic_ops sm_nic_virtio;
+
+/* Whether an interface is driven by nic_virtio */
+bool sm_virtio_is(const struct net_device *dev);
+int sm_virtio_init(void);
+void sm_virtio_exit(void);
 
 #endif /* SM_NIC_H */

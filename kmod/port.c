@@ -140,23 +140,21 @@ static int sm_port_take_queue(struct sm_port *port)
 	err = -ENETDOWN;
 	if (!netif_running(dev))
 		goto out;
-	nic->ops = &sm_nic_napi;
+	err = -EBUSY;
+	if (sm_queue_is_owned(dev, port->reg.queue))
+		goto out;
+	nic->ops = sm_virtio_is(dev) ? &sm_nic_virtio : &sm_nic_napi;
 	nic->dev = dev;
 	nic->queue = port->reg.queue;
 	err = nic->ops->open(nic);
-	if (err)
-		goto forget;
-	err = -EBUSY;
-	if (sm_queue_is_owned(dev, nic->queue))
-		goto forget;
+	if (err) {
+		nic->dev = NULL;
+		goto out;
+	}
 	netdev_hold(dev, &nic->tracker, GFP_KERNEL);
 	port->reg.nic = nic->ops->kind;
 	port->net = net;
 	list_add_tail(&port->node, &sm_ports);
-	err = 0;
-	goto out;
-forget:
-	nic->dev = NULL;
 out:
 	mutex_unlock(&sm_ports_mutex);
 	rtnl_unlock();
@@ -200,6 +198,8 @@ struct sm_port *sm_port_register(struct stackmap_register *reg)
 	spin_lock_init(&port->list_lock);
 	INIT_LIST_HEAD(&port->ready);
 	INIT_LIST_HEAD(&port->socks);
+	port->nic.lock = &port->lock;
+	port->nic.frames = &port->frames;
 	xa_init_flags(&port->by_fd, XA_FLAGS_LOCK_BH);
 	init_waitqueue_head(&port->wait);
 	timer_setup(&port->stall_timer, sm_stall_check, 0);
@@ -224,7 +224,7 @@ static void sm_port_release_nic(struct sm_port *port)
 		port->nic.ops->release(&port->nic);
 }
 
-/* The port's lock is not held; RTNL and sm_ports_mutex are, or the port is closing */
+/* With RTNL and sm_ports_mutex held, and not the port's lock */
 static void sm_port_drop_dev(struct sm_port *port)
 {
 	struct net_device *dev = port->nic.dev;
@@ -236,6 +236,8 @@ static void sm_port_drop_dev(struct sm_port *port)
 	port->nic.dev = NULL;
 	spin_unlock_bh(&port->lock);
 	timer_delete_sync(&port->stall_timer);
+	if (port->nic.ops->close)
+		port->nic.ops->close(&port->nic, dev);
 	netdev_put(dev, &port->nic.tracker);
 	wake_up_interruptible_poll(&port->wait, EPOLLERR | EPOLLHUP);
 }
@@ -267,28 +269,30 @@ static void sm_port_sleep(struct sm_port *port)
 	}
 }
 
-/*
- * Poll the NIC and run the stack. With the port's lock held. Returns false
- * when a softirq has the NIC now, or will have it once softirqs are on.
- */
-static bool sm_port_run_nic(struct sm_port *port)
+/* Have the NIC, or false: a softirq has it now. With the port's lock held */
+static bool sm_port_claim_nic(struct sm_port *port)
+{
+	port->last_sync = jiffies;
+	if (port->nic.claimed)
+		return true;
+	if (!port->nic.ops->claim(&port->nic))
+		return false;
+	mod_timer(&port->stall_timer, jiffies + port->stall);
+	return true;
+}
+
+/* Poll the NIC and run the stack. With the port's lock held */
+static void sm_port_run_nic(struct sm_port *port)
 {
 	struct sm_nic *nic = &port->nic;
 	int work, left = SM_NIC_BUDGET;
 
-	port->last_sync = jiffies;
-	if (!nic->claimed) {
-		if (!nic->ops->claim(nic))
-			return false;
-		mod_timer(&port->stall_timer, jiffies + port->stall);
-	}
 	do {
 		work = nic->ops->poll(nic, NAPI_POLL_WEIGHT);
 		port->stats.nic_polls++;
 		port->stats.nic_packets += work;
 		left -= work;
 	} while (work == NAPI_POLL_WEIGHT && left > 0 && nic->claimed);
-	return true;
 }
 
 /* -------------------------------------------------------------------- sync */
@@ -316,30 +320,29 @@ static void sm_port_set_polling(struct sm_port *port, bool polling)
 /* Transmit, poll the NIC, deliver: one round. Returns slots delivered, or -ENODEV */
 static int sm_port_round(struct sm_port *port, u32 tx_head)
 {
-	bool more, polled;
-	int n;
+	struct sm_nic *nic = &port->nic;
+	bool more, begun;
+	int n = 0;
 
 	do {
 		spin_lock_bh(&port->lock);
-		if (unlikely(!port->nic.dev)) {
+		if (unlikely(!nic->dev)) {
 			spin_unlock_bh(&port->lock);
 			return -ENODEV;
 		}
+		begun = sm_port_claim_nic(port) && nic->ops->begin;
+		if (begun)
+			nic->ops->begin(nic);
 		more = sm_tx(port, tx_head);
-		if (more) {
-			spin_unlock_bh(&port->lock);
-			cond_resched();
-		}
-	} while (more);
-
-	polled = sm_port_run_nic(port);
-	if (unlikely(!polled)) {
+		if (nic->claimed)
+			sm_port_run_nic(port);
+		n += sm_rx(port);
+		if (begun)
+			nic->ops->flush(nic);
 		/* Softirqs that are pending run here */
 		spin_unlock_bh(&port->lock);
-		spin_lock_bh(&port->lock);
-	}
-	n = sm_rx(port);
-	spin_unlock_bh(&port->lock);
+		cond_resched();
+	} while (more);
 	return n;
 }
 
@@ -372,6 +375,7 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		goto unlock;
 	}
 	port->rx.head = rx_head;
+	port->sync_no = port->sync_no + 1 ?: 1;
 	sent = (tx_head - port->tx.tail) & port->tx.mask;
 	port->tx.shared->refused = 0;
 
@@ -389,7 +393,6 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 			end = local_clock() + sync->wait_us * NSEC_PER_USEC;
 		else if (local_clock() >= end)
 			break;
-		cond_resched();
 		cpu_relax();
 	}
 	if (n > 0)
@@ -448,7 +451,7 @@ __poll_t sm_port_poll(struct sm_port *port, struct file *file, poll_table *wait)
  * @port: the port
  * @vma: must be all of it, shared
  *
- * By page frame number, so that a mapping does not count in a frame's page
+ * Never executable. By page frame number, so that a mapping does not count in a frame's page
  * count (see frame.h). The file is held by the mapping, so the pages outlive
  * it.
  *
@@ -462,7 +465,7 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
 	u32 i;
 
 	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != port->reg.map_size ||
-	    !(vma->vm_flags & VM_SHARED))
+	    !(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
 		return -EINVAL;
 	vm_flags_mod(vma, VM_DONTCOPY, VM_MAYEXEC);
 	for (off = 0; off < port->mem_size; off += PAGE_SIZE, addr += PAGE_SIZE) {
@@ -486,10 +489,12 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
  */
 void sm_port_close(struct sm_port *port)
 {
+	rtnl_lock();
 	mutex_lock(&sm_ports_mutex);
 	list_del(&port->node);
 	sm_port_drop_dev(port);
 	mutex_unlock(&sm_ports_mutex);
+	rtnl_unlock();
 	sm_sock_detach_all(port);
 	sm_port_free(port);
 }
@@ -543,7 +548,7 @@ int sm_ports_info(struct stackmap_info *info)
 	info->stats.frames_pool = found->frames.held[SM_POOL];
 	info->stats.frames_flight = found->frames.held[SM_FLIGHT] +
 				    found->frames.held[SM_SENDING];
-	info->stats.frames_nic = found->frames.held[SM_NIC];
+	info->stats.frames_nic = found->frames.held[SM_NIC] + found->frames.held[SM_STACK];
 	spin_unlock_bh(&found->lock);
 	spin_lock_bh(&found->list_lock);
 	info->stats.sockets = found->nsocks;

@@ -56,6 +56,7 @@ struct sm_port {
 
 	struct mutex sync_mutex;	/* one sync at a time */
 	struct sm_tx_batch *batch;
+	u32 sync_no;			/* of this sync, never 0 */
 
 	spinlock_t lock;		/* guards all down to stall_timer */
 	struct sm_nic nic;

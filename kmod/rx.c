@@ -68,7 +68,7 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 	u32 i, spare;
 
 	i = sm_frame_of_page(frames, page);
-	if (i == SM_NO_FRAME || frames->tab[i].holder != SM_NIC ||
+	if (i == SM_NO_FRAME || frames->tab[i].holder != SM_STACK ||
 	    page_ref_count(page) != 2 || skb_cloned(skb))
 		return 0;
 	slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
@@ -78,9 +78,9 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 		if (likely(page_ref_count(frames->tab[spare].page) == 1))
 			sm_frame_put(frames, spare);
 		else
-			sm_frame_sent(frames, spare);
+			sm_frame_lend(frames, spare, SM_FLIGHT);
 	}
-	sm_frame_hold(frames, i, SM_USER);
+	sm_frame_take_back(frames, i, SM_USER);
 	slot = sm_rx_slot(rx, STACKMAP_RX_DATA | STACKMAP_RX_HANDED, 0);
 	slot->buf = i;
 	slot->off = offset_in_page(data);
@@ -137,7 +137,7 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 	u32 done = 0;
 	u32 n, m;
 
-	if (!rx->port->frames.held[SM_NIC]) {
+	if (!rx->port->frames.held[SM_STACK]) {
 		do {
 			n = sm_rx_copy(rx, skb, off + done, len - done);
 			done += n;

@@ -30,6 +30,7 @@ struct sm_port;
  * @gen: told in every slot
  * @fd: the number that the application knows it by
  * @bits: SM_*
+ * @refused: number of the last sync in which TCP refused a slot of it
  * @rcu: freed after a grace period, as callbacks run under RCU
  *
  * The two lists are guarded by the port's list_lock.
@@ -43,6 +44,7 @@ struct sm_sock {
 	u32 gen;
 	s32 fd;
 	u32 bits;
+	u32 refused;
 	struct rcu_head rcu;
 };
 

@@ -53,12 +53,12 @@ int sm_tx_init(struct sm_port *port)
 	return port->batch ? 0 : -ENOMEM;
 }
 
-static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, int err,
-			 u32 taken)
+static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, u16 flags,
+			 int err, u32 taken)
 {
 	slot->err = err;
 	slot->taken = taken;
-	slot->flags = STACKMAP_TX_REFUSED;
+	slot->flags = flags | STACKMAP_TX_REFUSED;
 	port->tx.shared->refused++;
 	if (err == EAGAIN)
 		port->stats.tx_refused++;
@@ -146,7 +146,8 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 	}
 
 	bh_lock_sock(sk);
-	if (sock_owned_by_user(sk)) {
+	if (sock_owned_by_user(sk) || ss->refused == port->sync_no) {
+		/* What follows a refused slot must not overtake it */
 		ret = -EAGAIN;
 	} else if (sock_flag(sk, SOCK_DEAD) || !sk->sk_socket ||
 		   (ss->bits & SM_DETACHING)) {
@@ -157,6 +158,8 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		sk->sk_allocation = GFP_ATOMIC;
 		ret = tcp_sendmsg_locked(sk, &msg, b->bytes);
 		sk->sk_allocation = gfp;
+		if (ret == -ENOMEM || ret == -ENOBUFS)
+			ret = -EAGAIN;
 		if (!(sk->sk_route_caps & NETIF_F_SG))
 			b->copy = true;		/* as it had to do, for the counters */
 	}
@@ -166,6 +169,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 * there already (memory was short, or the socket was locked by a
 		 * thread), the next sync tells.
 		 */
+		ss->refused = port->sync_no;
 		WRITE_ONCE(ss->bits, ss->bits | SM_WANT_ROOM);
 		if (sock_owned_by_user(sk) ||
 		    (sk->sk_state != TCP_SYN_SENT && sk_stream_is_writeable(sk)))
@@ -210,7 +214,7 @@ static void sm_tx_settle(struct sm_port *port, int ret)
 		}
 		if (s->idle != SM_NO_FRAME) {
 			if (taken) {
-				sm_frame_sent(frames, s->frame);
+				sm_frame_lend(frames, s->frame, SM_FLIGHT);
 				sm_frame_hold(frames, s->idle, SM_USER);
 				slot->buf = s->idle;
 			} else {
@@ -221,7 +225,7 @@ static void sm_tx_settle(struct sm_port *port, int ret)
 		if (taken < s->len) {
 			slot->off = s->off + taken;
 			slot->len = s->len - taken;
-			sm_tx_refuse(port, slot, err, taken);
+			sm_tx_refuse(port, slot, s->flags, err, taken);
 		}
 	}
 }
@@ -258,7 +262,8 @@ bool sm_tx(struct sm_port *port, u32 head)
 		u32 next;
 
 		if (!sm_tx_collect(port, head)) {
-			sm_tx_refuse(port, &port->tx.shared->slots[port->tx.tail], EINVAL, 0);
+			sm_tx_refuse(port, &port->tx.shared->slots[port->tx.tail], 0,
+				     EINVAL, 0);
 			port->tx.tail = (port->tx.tail + 1) & port->tx.mask;
 			port->stats.tx_slots++;
 			todo--;

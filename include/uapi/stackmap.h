@@ -58,18 +58,21 @@
 /**
  * struct stackmap_slot - one piece of payload, or one event, of one socket
  * @buf: the buffer, 0 <= buf < frames. The application may put another buffer
- *	of its own here (swap) in every slot that it owns.
+ *	of its own here (swap) in every slot that it owns, and in a refused slot
+ *	until the next sync. After STACKMAP_TX_KEEP it is as it was.
  * @fd: the socket, by the number under which it was attached
  * @off: first byte of the payload in the buffer
  * @len: bytes of payload, 0 <= off + len <= frame_size
  * @flags: STACKMAP_RX_* or STACKMAP_TX_*
  * @err: an errno, in receive slots with STACKMAP_RX_ERROR and in transmit
  *	slots with STACKMAP_TX_REFUSED: EAGAIN (the socket has no room; a
- *	STACKMAP_RX_ROOM event follows when it has), EBADF (fd is not attached),
+ *	STACKMAP_RX_ROOM event follows when it has; all later slots of the socket
+ *	in this sync are refused likewise, so that nothing overtakes it), EBADF
+ *	(fd is negative, or not attached),
  *	ESTALE (gen is not the attached socket's), EINVAL (a field out of range,
  *	or a buffer that is not the application's), EPIPE, ECONNRESET, ...
  * @data: receive: what the application gave at attach. Transmit: ignored.
- * @gen: tells two sockets apart that had the same fd one after the other.
+ * @gen: tells two sockets apart that had the same fd one after the other. Never 0.
  *	Receive: what attach returned. Transmit: the same, or 0 not to check.
  * @taken: transmit, with STACKMAP_TX_REFUSED: bytes of this slot that TCP took.
  *	@off and @len have been advanced by as much already; @buf is still (or
@@ -228,7 +231,8 @@ struct stackmap_detach {
  *
  * Gives the transmit slots to TCP, polls the NIC and runs the stack, delivers
  * receive slots, flushes the NIC once. Returns the number of receive slots
- * that are the application's now. Errors: EINVAL (a reserved field, or a head
+ * that are the application's now; every transmit slot up to head was dealt with
+ * then, and none after an error but ENODEV. Errors: EINVAL (a reserved field, or a head
  * out of range), EINTR (a signal, while waiting for another thread's sync),
  * ENODEV (the interface is gone), ENXIO. A NIC that is down is no error: it
  * receives nothing until it is up again.

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * nic_virtio.c - a virtio NIC whose descriptor rings hold the port's own frames
+ *
+ * A queue pair has one NAPI instance, and whoever has it scheduled uses the
+ * pair: the softirq after an interrupt, or the owner from its claim on. The
+ * claim is just napi_schedule_prep(), and the release is to let the softirq run
+ * that this scheduled: it polls until there is nothing left and turns the
+ * interrupts on again, as it ever does. So no packet is lost in the change-over
+ * and napi_disable() waits for an owner as it waits for a softirq.
+ *
+ * While a port owns the pair, its lock is held by everyone who polls it, as the
+ * frames are the port's.
+ */
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
+#include <uapi/stackmap.h>
+
+#include "virtio.h"
+
+/**
+ * sm_virtio_interrupt() - of either queue of a pair
+ * @vq: the queue
+ */
+void sm_virtio_interrupt(struct virtqueue *vq)
+{
+	struct sm_virtio *dev = vq->vdev->priv;
+	struct sm_virtio_pair *p = &dev->pair[vq->index / 2];
+
+	if (napi_schedule_prep(&p->napi)) {
+		virtqueue_disable_cb(p->rvq);
+		__napi_schedule(&p->napi);
+	}
+}
+
+/* Returns false if, with @interrupt, there is more to reap and none will come */
+static bool sm_virtio_reap_locked(struct sm_virtio_pair *p, int budget, bool interrupt)
+{
+	struct netdev_queue *txq = sm_virtio_txq(p);
+	bool ok = true;
+
+	__netif_tx_lock(txq, smp_processor_id());
+	sm_virtio_reap(p, budget);
+	sm_virtio_kick(p);
+	if (interrupt)
+		ok = virtqueue_enable_cb_delayed(p->tvq);
+	__netif_tx_unlock(txq);
+	return ok;
+}
+
+static int sm_virtio_work(struct sm_virtio_pair *p, int budget, bool *reaped)
+{
+	*reaped = sm_virtio_reap_locked(p, budget, true);
+	return sm_virtio_receive(p, budget);
+}
+
+/**
+ * sm_virtio_poll() - NAPI's poll, in the softirq: nobody owns the pair, or its
+ * owner sleeps
+ * @napi: of the pair
+ * @budget: packets
+ *
+ * Return: packets received, less than @budget once interrupts are on again.
+ */
+int sm_virtio_poll(struct napi_struct *napi, int budget)
+{
+	struct sm_virtio_pair *p = container_of(napi, struct sm_virtio_pair, napi);
+	struct sm_nic *nic = p->nic;
+	int work, opaque;
+	bool reaped;
+
+	if (nic) {
+		spin_lock(nic->lock);
+		work = sm_virtio_work(p, budget, &reaped);
+		spin_unlock(nic->lock);
+	} else {
+		work = sm_virtio_work(p, budget, &reaped);
+	}
+	if (work == budget || unlikely(!budget))
+		return work;
+	if (!reaped)
+		return budget;
+	if (unlikely(p->rx_short == virtqueue_get_vring_size(p->rvq)))
+		/* No memory at all: the device cannot interrupt us either */
+		return budget;
+
+	opaque = virtqueue_enable_cb_prepare(p->rvq);
+	if (napi_complete_done(napi, work)) {
+		if (unlikely(virtqueue_poll(p->rvq, opaque)))
+			sm_virtio_interrupt(p->rvq);
+	} else {
+		virtqueue_disable_cb(p->rvq);
+	}
+	return work;
+}
+
+/* ---------------------------------------------------- what a port asks for */
+
+/* Let the pair change hands; under RTNL */
+static void sm_virtio_set_nic(struct sm_virtio_pair *p, struct sm_nic *nic)
+{
+	bool up = netif_running(p->dev->netdev);
+
+	if (up)
+		napi_disable(&p->napi);
+	WRITE_ONCE(p->nic, nic);
+	if (up) {
+		napi_enable(&p->napi);
+		/* For what came meanwhile */
+		local_bh_disable();
+		sm_virtio_interrupt(p->rvq);
+		local_bh_enable();
+	}
+}
+
+static int sm_virtio_nic_open(struct sm_nic *nic)
+{
+	struct sm_virtio_pair *p = sm_virtio_pair_of(nic->dev, nic->queue);
+
+	if (!p)
+		return -EINVAL;
+	nic->napi = &p->napi;
+	sm_virtio_set_nic(p, nic);
+	return 0;
+}
+
+static struct sm_virtio_pair *sm_virtio_pair_of_nic(const struct sm_nic *nic)
+{
+	return container_of(nic->napi, struct sm_virtio_pair, napi);
+}
+
+static void sm_virtio_nic_close(struct sm_nic *nic, struct net_device *dev)
+{
+	sm_virtio_set_nic(sm_virtio_pair_of_nic(nic), NULL);
+}
+
+static bool sm_virtio_claim(struct sm_nic *nic)
+{
+	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
+
+	/* Down: the queues may be gone, and NAPI is disabled */
+	if (!netif_running(nic->dev) || !napi_schedule_prep(nic->napi))
+		return false;
+	virtqueue_disable_cb(p->rvq);
+	virtqueue_disable_cb(p->tvq);
+	nic->claimed = true;
+	return true;
+}
+
+static void sm_virtio_release(struct sm_nic *nic)
+{
+	nic->claimed = false;
+	__napi_schedule(nic->napi);
+}
+
+static void sm_virtio_begin(struct sm_nic *nic)
+{
+	WRITE_ONCE(sm_virtio_pair_of_nic(nic)->burst_cpu, smp_processor_id());
+}
+
+static int sm_virtio_nic_poll(struct sm_nic *nic, int budget)
+{
+	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
+
+	if (unlikely(test_bit(NAPI_STATE_DISABLE, &nic->napi->state))) {
+		sm_virtio_release(nic);
+		return 0;
+	}
+	return sm_virtio_receive(p, budget);
+}
+
+static void sm_virtio_flush(struct sm_nic *nic)
+{
+	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
+
+	WRITE_ONCE(p->burst_cpu, -1);
+	sm_virtio_reap_locked(p, NAPI_POLL_WEIGHT, false);
+}
+
+const struct sm_nic_ops sm_nic_virtio = {
+	.kind = STACKMAP_NIC_VIRTIO,
+	.open = sm_virtio_nic_open,
+	.close = sm_virtio_nic_close,
+	.claim = sm_virtio_claim,
+	.begin = sm_virtio_begin,
+	.poll = sm_virtio_nic_poll,
+	.flush = sm_virtio_flush,
+	.release = sm_virtio_release,
+};

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * virtio.h - a virtio network device driven by this module: what its files share
+ *
+ *   virtio_dev.c  the device and its netdev: probing, features, ethtool
+ *   virtio_rx.c   from the receive ring to the stack
+ *   virtio_tx.c   from the stack to the transmit ring
+ *   nic_virtio.c  its interrupts and NAPI, and the port that owns a queue pair
+ */
+#ifndef SM_VIRTIO_H
+#define SM_VIRTIO_H
+
+#include <linux/netdevice.h>
+#include <linux/u64_stats_sync.h>
+#include <linux/virtio.h>
+#include <linux/virtio_net.h>
+
+#include "nic.h"
+
+/* Header, linear part and fragments, with one to spare */
+#define SM_VIRTIO_SG		(MAX_SKB_FRAGS + 3)
+/* Packets that may wait for room in a transmit ring before more are dropped */
+#define SM_VIRTIO_BACKLOG	4096
+
+struct sm_virtio_stats {
+	u64_stats_t packets;
+	u64_stats_t bytes;
+	u64_stats_t dropped;
+	u64_stats_t kicks;
+};
+
+/**
+ * struct sm_virtio_pair - a receive and a transmit queue with one NAPI instance
+ * @dev: its device
+ * @index: number of the pair
+ * @napi: whoever has it scheduled uses the receive queue
+ * @nic: the port that owns the pair, or NULL. Changes only with @napi disabled
+ * @rvq: receive queue; used by whoever has @napi
+ * @rx_mrg: head of the packet that is being put together from several buffers
+ * @rx_short: receive buffers that could not be had and are missing in the ring
+ * @tvq: transmit queue; guarded by the netdev queue's transmit lock
+ * @backlog: packets for which the ring had no room, likewise
+ * @burst_cpu: the CPU whose packets wait for the owner's flush, or -1
+ * @sg: of the packet being sent
+ * @rx, @tx: statistics
+ */
+struct sm_virtio_pair {
+	struct sm_virtio *dev;
+	u32 index;
+	struct napi_struct napi;
+	struct sm_nic *nic;
+
+	struct virtqueue *rvq;
+	u32 rx_short;
+	struct u64_stats_sync rx_sync;
+	struct sm_virtio_stats rx;
+
+	struct virtqueue *tvq;
+	struct sk_buff_head backlog;
+	int burst_cpu;
+	bool need_kick;
+	struct scatterlist sg[SM_VIRTIO_SG];
+	struct u64_stats_sync tx_sync;
+	struct sm_virtio_stats tx;
+
+	char rx_name[20];
+	char tx_name[20];
+};
+
+struct sm_virtio {
+	struct virtio_device *vdev;
+	struct net_device *netdev;
+	struct virtqueue *cvq;
+	struct mutex cvq_mutex;		/* one command at a time */
+	struct sm_virtio_ctrl *ctrl;
+	struct work_struct config_work;
+	u32 hdr_len;
+	u32 npairs;			/* that the device has */
+	bool mergeable;
+	bool announced_up;
+	struct sm_virtio_pair pair[];
+};
+
+/* virtio_rx.c */
+int sm_virtio_receive(struct sm_virtio_pair *p, int budget);
+void sm_virtio_refill(struct sm_virtio_pair *p);
+void sm_virtio_rx_drain(struct sm_virtio_pair *p);
+
+/* virtio_tx.c */
+netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev);
+void sm_virtio_reap(struct sm_virtio_pair *p, int budget);
+void sm_virtio_kick(struct sm_virtio_pair *p);
+void sm_virtio_tx_drain(struct sm_virtio_pair *p);
+
+/* nic_virtio.c */
+int sm_virtio_poll(struct napi_struct *napi, int budget);
+void sm_virtio_interrupt(struct virtqueue *vq);
+struct sm_virtio_pair *sm_virtio_pair_of(const struct net_device *netdev, u32 queue);
+
+static inline struct netdev_queue *sm_virtio_txq(const struct sm_virtio_pair *p)
+{
+	return netdev_get_tx_queue(p->dev->netdev, p->index);
+}
+
+#endif /* SM_VIRTIO_H */

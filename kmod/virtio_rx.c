@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * virtio_rx.c - from the receive ring to the stack
+ *
+ * Every receive buffer is one page: a frame of the port that owns the queue, or
+ * a page of the driver's own when nobody does or the port has no idle frame
+ * left. The device's header and the packet's first bytes are copied once into
+ * the skb's head, which no application can see, and parsed there; payload stays
+ * where it is and becomes a page fragment. The frame is marked as the stack's
+ * then, and rx.c hands it over to the application, or the reaper finds it idle.
+ * A packet without much payload is all copied, and its buffer goes straight
+ * back into the ring: an ACK costs no frame.
+ *
+ * The ring holds a page reference of its own for each buffer, so that frames
+ * outlive their port here. A buffer that comes back after its port was closed
+ * is an ordinary page.
+ */
+#include <linux/etherdevice.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+
+#include "virtio.h"
+
+/* Payload of fewer bytes is copied: a fragment costs more */
+#define SM_COPY_BELOW	128
+/* What is copied to be parsed: room for all headers of a TCP packet and more */
+#define SM_HEAD		256
+
+static u32 sm_virtio_frame_of(const struct sm_virtio_pair *p, struct page *page)
+{
+	return p->nic ? sm_frame_of_page(p->nic->frames, page) : SM_NO_FRAME;
+}
+
+static int sm_virtio_post(struct sm_virtio_pair *p, struct page *page)
+{
+	struct scatterlist sg;
+
+	sg_init_table(&sg, 1);
+	sg_set_page(&sg, page, PAGE_SIZE, 0);
+	return virtqueue_add_inbuf(p->rvq, &sg, 1, page, GFP_ATOMIC);
+}
+
+/* The ring does not want this buffer: back to where it came from */
+static void sm_virtio_unpost(struct sm_virtio_pair *p, struct page *page)
+{
+	u32 i = sm_virtio_frame_of(p, page);
+
+	put_page(page);
+	if (i != SM_NO_FRAME) {
+		/* Someone may still refer to it if the application did odd things */
+		sm_frame_lend(p->nic->frames, i, SM_STACK);
+	}
+}
+
+/* A buffer for the ring, with a reference for it */
+static struct page *sm_virtio_buffer(struct sm_virtio_pair *p)
+{
+	struct page *page;
+	u32 i;
+
+	if (p->nic) {
+		i = sm_frame_get(p->nic->frames, SM_NIC);
+		if (i != SM_NO_FRAME) {
+			page = p->nic->frames->tab[i].page;
+			get_page(page);
+			return page;
+		}
+	}
+	page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
+	if (page)
+		/* So that it is not taken for the frame of a port */
+		set_page_private(page, ULONG_MAX);
+	return page;
+}
+
+/**
+ * sm_virtio_refill() - give the device all the receive buffers it has room for
+ * @p: the pair; the caller has its NAPI, and the port's lock if it has an owner
+ */
+void sm_virtio_refill(struct sm_virtio_pair *p)
+{
+	struct page *page;
+
+	while (p->rvq->num_free) {
+		page = sm_virtio_buffer(p);
+		if (!page)
+			break;
+		if (sm_virtio_post(p, page)) {
+			sm_virtio_unpost(p, page);
+			break;
+		}
+	}
+	p->rx_short = p->rvq->num_free;
+	virtqueue_kick(p->rvq);
+}
+
+/**
+ * sm_virtio_rx_drain() - take all buffers back from a device that was reset
+ * @p: the pair; nobody else uses it
+ */
+void sm_virtio_rx_drain(struct sm_virtio_pair *p)
+{
+	struct page *page;
+
+	while ((page = virtqueue_detach_unused_buf(p->rvq)))
+		put_page(page);
+}
+
+/*
+ * Length of the headers of a TCP packet up to its payload, or of as much as is
+ * there of another packet. @data is private memory, @len bytes of it.
+ */
+static u32 sm_virtio_headers(const u8 *data, u32 len)
+{
+	const struct ethhdr *eth = (const struct ethhdr *)data;
+	const struct tcphdr *th;
+	u32 off = sizeof(*eth);
+
+	if (len < off + sizeof(struct ipv6hdr))
+		return len;
+	if (eth->h_proto == htons(ETH_P_IP)) {
+		const struct iphdr *ip = (const struct iphdr *)(data + off);
+
+		if (ip->protocol != IPPROTO_TCP || ip->ihl < 5 || ip_is_fragment(ip))
+			return len;
+		off += ip->ihl * 4;
+	} else if (eth->h_proto == htons(ETH_P_IPV6)) {
+		const struct ipv6hdr *ip6 = (const struct ipv6hdr *)(data + off);
+
+		if (ip6->nexthdr != IPPROTO_TCP)
+			return len;
+		off += sizeof(*ip6);
+	} else {
+		return len;
+	}
+	if (len < off + sizeof(*th))
+		return len;
+	th = (const struct tcphdr *)(data + off);
+	return min(len, off + max_t(u32, th->doff * 4, sizeof(*th)));
+}
+
+/* The stack has a use for this buffer, and the ring's reference goes with it */
+static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
+			       struct page *page, u32 off, u32 len)
+{
+	u32 i = sm_virtio_frame_of(p, page);
+
+	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, off, len, PAGE_SIZE);
+	if (i != SM_NO_FRAME)
+		sm_frame_lend(p->nic->frames, i, SM_STACK);
+}
+
+/* Put a buffer back into the ring, of which nothing is used any more */
+static void sm_virtio_recycle(struct sm_virtio_pair *p, struct page *page)
+{
+	if (unlikely(sm_virtio_post(p, page)))
+		sm_virtio_unpost(p, page);
+}
+
+/* The further buffers of a packet. Returns false when they do not fit in @skb */
+static bool sm_virtio_merge(struct sm_virtio_pair *p, struct sk_buff *skb, u32 more)
+{
+	struct page *page;
+	u32 len;
+
+	while (more--) {
+		page = virtqueue_get_buf(p->rvq, &len);
+		if (unlikely(!page))
+			return false;
+		if (unlikely(!skb || skb_shinfo(skb)->nr_frags == MAX_SKB_FRAGS ||
+			     !len || len > PAGE_SIZE)) {
+			sm_virtio_recycle(p, page);
+			skb = NULL;
+			continue;
+		}
+		sm_virtio_add_frag(p, skb, page, 0, len);
+	}
+	return skb;
+}
+
+/* Make a packet of a buffer, and of those that belong to it. NULL: dropped */
+static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *page, u32 len)
+{
+	struct sm_virtio *dev = p->dev;
+	u8 *data = page_address(page);
+	struct virtio_net_hdr_mrg_rxbuf hdr;
+	struct sk_buff *skb;
+	u32 more = 0, head;
+
+	if (unlikely(len < dev->hdr_len + ETH_HLEN || len > PAGE_SIZE)) {
+		sm_virtio_recycle(p, page);
+		return NULL;
+	}
+	/* The application can write to this memory: read it once */
+	memcpy(&hdr, data, dev->hdr_len);
+	if (dev->mergeable) {
+		more = virtio16_to_cpu(dev->vdev, hdr.num_buffers);
+		more = more ? more - 1 : 0;
+	}
+	data += dev->hdr_len;
+	len -= dev->hdr_len;
+
+	skb = napi_alloc_skb(&p->napi, SM_HEAD);
+	if (unlikely(!skb)) {
+		sm_virtio_recycle(p, page);
+		sm_virtio_merge(p, NULL, more);
+		return NULL;
+	}
+	head = min_t(u32, len, SM_HEAD);
+	memcpy(skb->data, data, head);
+	if (len > head || len >= ETH_HLEN + SM_COPY_BELOW)
+		head = sm_virtio_headers(skb->data, head);
+	if (len - head < SM_COPY_BELOW && len <= SM_HEAD)
+		head = len;
+	skb_put(skb, head);
+	if (len > head)
+		sm_virtio_add_frag(p, skb, page, data - (u8 *)page_address(page) + head,
+				   len - head);
+	else
+		sm_virtio_recycle(p, page);
+	if (more && unlikely(!sm_virtio_merge(p, skb, more)))
+		goto drop;
+
+	if (hdr.hdr.flags & VIRTIO_NET_HDR_F_DATA_VALID)
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	if (unlikely(virtio_net_hdr_to_skb(skb, &hdr.hdr,
+					   virtio_is_little_endian(dev->vdev))))
+		goto drop;
+	skb_record_rx_queue(skb, p->index);
+	skb->protocol = eth_type_trans(skb, dev->netdev);
+	return skb;
+drop:
+	napi_consume_skb(skb, 1);
+	return NULL;
+}
+
+/**
+ * sm_virtio_receive() - receive packets and run the stack on them
+ * @p: the pair; the caller has its NAPI, and the port's lock if it has an owner
+ * @budget: at most so many
+ *
+ * Return: how many buffers were looked at that began a packet.
+ */
+int sm_virtio_receive(struct sm_virtio_pair *p, int budget)
+{
+	u32 bytes = 0, packets = 0, dropped = 0;
+	struct sk_buff *skb;
+	struct page *page;
+	LIST_HEAD(list);
+	int work = 0;
+	u32 len;
+
+	while (work < budget && (page = virtqueue_get_buf(p->rvq, &len))) {
+		work++;
+		skb = sm_virtio_packet(p, page, len);
+		if (unlikely(!skb)) {
+			dropped++;
+			continue;
+		}
+		packets++;
+		bytes += skb->len + ETH_HLEN;
+		list_add_tail(&skb->list, &list);
+	}
+	if (!work) {
+		if (unlikely(p->rx_short))
+			sm_virtio_refill(p);
+		return 0;
+	}
+	u64_stats_update_begin(&p->rx_sync);
+	u64_stats_add(&p->rx.packets, packets);
+	u64_stats_add(&p->rx.bytes, bytes);
+	u64_stats_add(&p->rx.dropped, dropped);
+	u64_stats_update_end(&p->rx_sync);
+	/* Before the stack sees any: it may take long */
+	sm_virtio_refill(p);
+	netif_receive_skb_list(&list);
+	return work;
+}

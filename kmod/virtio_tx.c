@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * virtio_tx.c - from the stack to the transmit ring
+ *
+ * Packets go to the device by reference, header and payload as separate
+ * descriptors. While an owner's sync runs on this CPU the doorbell waits for
+ * its end (sm_virtio_kick()). There is no queueing discipline by default and
+ * the transmit queue is never stopped: what the ring has no room for waits in a
+ * list here. For TCP, the small-queue limit bounds that list, as packets keep
+ * their socket until they are sent.
+ */
+#include <linux/skbuff.h>
+
+#include "virtio.h"
+
+/* Returns 0, or -ENOSPC or another errno when the ring does not take it now */
+static int sm_virtio_add(struct sm_virtio_pair *p, struct sk_buff *skb)
+{
+	struct sm_virtio *dev = p->dev;
+	struct virtio_net_hdr_mrg_rxbuf *hdr;
+	bool pushed;
+	int n;
+
+	pushed = !skb_header_cloned(skb) && skb_headroom(skb) >= dev->hdr_len &&
+		 IS_ALIGNED((unsigned long)skb->data - dev->hdr_len, __alignof__(*hdr));
+	if (pushed)
+		hdr = (void *)(skb->data - dev->hdr_len);
+	else
+		hdr = (void *)skb->cb;
+	BUILD_BUG_ON(sizeof(*hdr) > sizeof(skb->cb));
+	if (virtio_net_hdr_from_skb(skb, &hdr->hdr, virtio_is_little_endian(dev->vdev),
+				    false, 0))
+		return -EPROTO;
+	if (dev->hdr_len == sizeof(*hdr))
+		hdr->num_buffers = 0;
+
+	sg_init_table(p->sg, skb_shinfo(skb)->nr_frags + (pushed ? 1 : 2));
+	if (pushed) {
+		__skb_push(skb, dev->hdr_len);
+		n = skb_to_sgvec(skb, p->sg, 0, skb->len);
+		__skb_pull(skb, dev->hdr_len);
+	} else {
+		sg_set_buf(p->sg, hdr, dev->hdr_len);
+		n = skb_to_sgvec(skb, p->sg + 1, 0, skb->len);
+		n += n > 0;
+	}
+	if (unlikely(n < 0))
+		return n;
+	return virtqueue_add_outbuf(p->tvq, p->sg, n, skb, GFP_ATOMIC);
+}
+
+static void sm_virtio_tx_dropped(struct sm_virtio_pair *p, struct sk_buff *skb)
+{
+	u64_stats_update_begin(&p->tx_sync);
+	u64_stats_inc(&p->tx.dropped);
+	u64_stats_update_end(&p->tx_sync);
+	dev_kfree_skb_any(skb);
+}
+
+/* Try what waits. Returns whether nothing waits any more */
+static bool sm_virtio_tx_backlog(struct sm_virtio_pair *p)
+{
+	struct sk_buff *skb;
+	int err;
+
+	while ((skb = skb_peek(&p->backlog))) {
+		err = sm_virtio_add(p, skb);
+		if (err == -ENOSPC || err == -ENOMEM)
+			return false;
+		__skb_unlink(skb, &p->backlog);
+		if (unlikely(err))
+			sm_virtio_tx_dropped(p, skb);
+		else
+			p->need_kick = true;
+	}
+	return true;
+}
+
+/**
+ * sm_virtio_reap() - free what the device has sent, and send what waits
+ * @p: the pair; the caller holds its transmit lock
+ * @budget: 0 when not in NAPI context
+ */
+void sm_virtio_reap(struct sm_virtio_pair *p, int budget)
+{
+	u32 packets = 0, bytes = 0;
+	struct sk_buff *skb;
+	u32 len;
+
+	while ((skb = virtqueue_get_buf(p->tvq, &len))) {
+		packets++;
+		bytes += skb->len;
+		napi_consume_skb(skb, budget);
+	}
+	if (!packets)
+		return;
+	u64_stats_update_begin(&p->tx_sync);
+	u64_stats_add(&p->tx.packets, packets);
+	u64_stats_add(&p->tx.bytes, bytes);
+	u64_stats_update_end(&p->tx_sync);
+	if (unlikely(!skb_queue_empty(&p->backlog)))
+		sm_virtio_tx_backlog(p);
+}
+
+/**
+ * sm_virtio_kick() - ring the doorbell if something waits for it
+ * @p: the pair; the caller holds its transmit lock
+ */
+void sm_virtio_kick(struct sm_virtio_pair *p)
+{
+	if (!p->need_kick)
+		return;
+	p->need_kick = false;
+	if (virtqueue_kick_prepare(p->tvq) && virtqueue_notify(p->tvq)) {
+		u64_stats_update_begin(&p->tx_sync);
+		u64_stats_inc(&p->tx.kicks);
+		u64_stats_update_end(&p->tx_sync);
+	}
+}
+
+/**
+ * sm_virtio_xmit() - ndo_start_xmit: always takes the packet
+ * @skb: the packet
+ * @netdev: the interface
+ *
+ * Return: NETDEV_TX_OK.
+ */
+netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
+{
+	struct sm_virtio *dev = netdev_priv(netdev);
+	struct sm_virtio_pair *p = &dev->pair[skb_get_queue_mapping(skb)];
+	bool burst = READ_ONCE(p->burst_cpu) == smp_processor_id();
+	int err;
+
+	if (!burst)
+		sm_virtio_reap(p, 0);
+	skb_tx_timestamp(skb);
+	if (unlikely(!skb_queue_empty(&p->backlog)))
+		err = -ENOSPC;
+	else
+		err = sm_virtio_add(p, skb);
+	if (err == -ENOSPC) {
+		sm_virtio_reap(p, 0);
+		err = sm_virtio_tx_backlog(p) ? sm_virtio_add(p, skb) : -ENOSPC;
+	}
+	if (likely(!err)) {
+		p->need_kick = true;
+	} else if ((err == -ENOSPC || err == -ENOMEM) &&
+		   skb_queue_len(&p->backlog) < SM_VIRTIO_BACKLOG) {
+		__skb_queue_tail(&p->backlog, skb);
+		p->need_kick = true;
+	} else {
+		sm_virtio_tx_dropped(p, skb);
+	}
+	if (burst)
+		return NETDEV_TX_OK;
+	if (!netdev_xmit_more())
+		sm_virtio_kick(p);
+	/*
+	 * An owner reaps in its next sync. Otherwise an interrupt comes when
+	 * most of the ring was sent; one that is due at once is made up here.
+	 */
+	if (!virtqueue_enable_cb_delayed(p->tvq))
+		sm_virtio_interrupt(p->tvq);
+	return NETDEV_TX_OK;
+}
+
+/**
+ * sm_virtio_tx_drain() - free what a device that was reset will not send
+ * @p: the pair; nobody else uses it
+ */
+void sm_virtio_tx_drain(struct sm_virtio_pair *p)
+{
+	struct sk_buff *skb;
+
+	while ((skb = virtqueue_detach_unused_buf(p->tvq)))
+		dev_kfree_skb(skb);
+	__skb_queue_purge(&p->backlog);
+}

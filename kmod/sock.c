@@ -250,10 +250,12 @@ static int sm_sock_may_attach(struct sock *sk)
 	return 0;
 }
 
-static bool sm_sock_has_something(struct sock *sk)
+static bool sm_sock_has_something(const struct sm_sock *ss, struct sock *sk)
 {
 	if (sk->sk_state == TCP_LISTEN)
 		return !reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue);
+	if ((ss->bits & SM_CONNECTING) && sk->sk_state != TCP_SYN_SENT)
+		return true;
 	return !skb_queue_empty(&sk->sk_receive_queue) || sk->sk_err ||
 	       (sk->sk_shutdown & RCV_SHUTDOWN);
 }
@@ -376,7 +378,8 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	if (err)
 		goto unlock;
 	__module_get(THIS_MODULE);
-	if (sk->sk_state == TCP_SYN_SENT)
+	/* So it is after EINPROGRESS, though the handshake may be done by now */
+	if (sock->state == SS_CONNECTING)
 		ss->bits |= SM_CONNECTING;
 	spin_lock_bh(&port->list_lock);
 	list_add_tail(&ss->all, &port->socks);
@@ -390,7 +393,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	write_unlock_bh(&sk->sk_callback_lock);
 	/* A listener has no lock for what arrives: look after the callbacks are set */
 	smp_mb();
-	if (sm_sock_has_something(sk))
+	if (sm_sock_has_something(ss, sk))
 		sm_sock_ready(ss);
 	*gen = ss->gen;
 	ss = NULL;

@@ -39,7 +39,8 @@
 /* A listener has connections waiting: at every sync until accept() took all */
 #define STACKMAP_RX_ACCEPT	0x0008
 #define STACKMAP_RX_ROOM	0x0010	/* after a refused slot: send again */
-#define STACKMAP_RX_CONNECTED	0x0020	/* connect() has finished */
+/* A connect() that returned EINPROGRESS has finished */
+#define STACKMAP_RX_CONNECTED	0x0020
 /* With DATA: the payload lies where the NIC put it, it was not copied */
 #define STACKMAP_RX_HANDED	0x0100
 

@@ -40,7 +40,7 @@ test-programs: guest-tests
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iapps $(CFLAGS) \
-		-DSTACKMAP_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+		-DVERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
 
 objs		= $(addprefix $(O)/obj/,$(addsuffix .o,$(basename $(1))))
 

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * stackmap-httpd.h - what the files of stackmap-httpd share
+ */
+#ifndef STACKMAP_HTTPD_H
+#define STACKMAP_HTTPD_H
+
+#include <stackmap/stackmap.h>
+
+#include "http.h"
+
+/*
+ * Room a connection's send queue must have before a request is looked at, so that the header of
+ * its response, or a whole error response, is certain to fit.
+ */
+#define REPLY_ROOM	8192
+
+/**
+ * struct conn - a client's connection
+ * @sm: its socket and send queue. The first, so that a stackmap_conn is a conn
+ * @next: in server.conns, or in the list of free ones
+ * @prev: in server.conns
+ * @turn: the next one of those whose send queues have room again
+ * @seen: server.tick when something last came or went
+ * @busy: a response is not wholly in the send queue, or the queue is full. Requests
+ *	wait in @in meanwhile, stackmap_next_writable() is going to return the connection
+ * @fin: the client will send no more
+ * @shut: we sent our FIN and wait for the client's
+ * @failed: to be closed as soon as nobody is using it
+ * @file: where the body's rest comes from, or -1: from the prebuilt response
+ * @body_off: of the body's rest in @file
+ * @body_left: its length
+ * @ignored: bytes that came after the last request
+ * @unacked: bytes which the client had not acknowledged when last asked, or -1
+ * @in: received while busy: bytes [in_off, in_len) of in_cap
+ * @http: the requests
+ */
+struct conn {
+	struct stackmap_conn sm;
+	struct conn *next;
+	struct conn *prev;
+	struct conn *turn;
+	uint32_t seen;
+	bool busy;
+	bool fin;
+	bool shut;
+	bool failed;
+	int file;
+	uint64_t body_off;
+	uint64_t body_left;
+	uint32_t ignored;
+	int unacked;
+	char *in;
+	uint32_t in_off;
+	uint32_t in_len;
+	uint32_t in_cap;
+	struct http_conn http;
+};
+
+/**
+ * struct server - the program: one port, one listener, one thread
+ * @port: the port
+ * @listener: the listening socket
+ * @accepting: it is attached
+ * @hurry: somebody waits for room in a send queue; the next sync must not wait for the NIC
+ * @root: the directory to serve, or -1 for the prebuilt response
+ * @seg: most bytes to put in one transmit slot
+ * @tick: counts the time, in units of tick_ms, while there are connections
+ * @idle_ticks: a connection may be idle for so long, 0 for ever
+ * @linger_ticks: so long after our FIN
+ * @conns: the open ones
+ * @nconns: how many
+ * @max_conns: how many there may be
+ * @in_total: sum of all in_cap
+ * @requests: answered with what they asked for
+ * @connections: accepted
+ */
+struct server {
+	struct stackmap_port *port;
+	int listener;
+	bool accepting;
+	bool hurry;
+	int root;
+	uint32_t seg;
+	uint32_t tick;
+	uint32_t tick_ms;
+	uint32_t idle_ticks;
+	uint32_t linger_ticks;
+	struct conn *conns;
+	unsigned int nconns;
+	unsigned int max_conns;
+	size_t in_total;
+	uint64_t requests;
+	uint64_t connections;
+};
+
+extern struct server server;
+
+/* stackmap-httpd-listen.c */
+int listen_on(const char *addr, unsigned int port, bool reuseport);
+int listener_start(void);
+void accept_all(void);
+
+/* stackmap-httpd-conn.c */
+struct conn *conn_open(int fd);
+void conn_abort(struct conn *conn);
+void conn_receive(struct conn *conn, const struct stackmap_slot *slot);
+void conn_continue(struct conn *conn);
+void conn_free_all(void);
+
+/* stackmap-httpd-idle.c */
+void idle_tick(void);
+
+/* stackmap-httpd-reply.c: these return 1 when all is queued, 0 to go on later, -1 on failure */
+int reply_init(uint64_t size);
+int reply_send(struct conn *conn, const struct http_request *req);
+int reply_bytes(struct conn *conn, const void *data, size_t len);
+int reply_continue(struct conn *conn);
+int reply_wait(struct conn *conn);
+
+/* stackmap-httpd-file.c: likewise */
+int file_reply(struct conn *conn, const struct http_request *req);
+int file_continue(struct conn *conn);
+
+#endif

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # bench/lib.sh: sourced by bench/run and scripts/demo: one guest, one server in it at a time, one measurement.
 #
-# The sourcing script sets guest (its name). Everything that waits is bounded.
+# The sourcing script sets guest (its name). Everything that waits is bounded. The NIC has the driver that the
+# server is for: stackmap the module's own, all others the stock one.
 
 declare -A server_command=(
   [stackmap]='stackmap-httpd -i eth0 -p 8080'
+  [stackmap-napi]='stackmap-httpd -i eth0 -p 8080'
   [epoll]='bench-epoll --port 8080'
   [epoll-busypoll]='bench-epoll --port 8080 --busy-poll'
   [iouring]='bench-iouring --port 8080'
@@ -21,8 +23,10 @@ bench_boot() {
 
 # bench_start SERVER SIZE: start a server in the guest, return when it serves
 bench_start() {
-  local addr try
+  local addr try change=unbind driver=virtio_net
   addr=$(vm/guest addr "$guest" 8080)
+  [[ $1 != stackmap ]] || change=bind driver=stackmap_virtio
+  vm/guest exec "$guest" -- "ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null"
   vm/guest exec "$guest" -- "setsid ${server_command[$1]} --size $2 >/tmp/server.log 2>&1 </dev/null & echo \$! >/tmp/server.pid"
   for try in {1..50}; do
     vm/guest host "$guest" -- curl -s -o /dev/null --max-time 2 "http://$addr/" && return

@@ -331,6 +331,8 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	struct sock *sk;
 	int err;
 
+	if (!READ_ONCE(port->nic.dev))
+		return -ENODEV;
 	sock = sockfd_lookup(fd, &err);
 	if (!sock)
 		return err;

@@ -40,7 +40,7 @@ static int do_sync(struct stackmap_port *port, uint32_t flags, uint32_t wait_us)
 int stackmap_sync(struct stackmap_port *port, unsigned int wait_us)
 {
 	/* who is waiting for us must not wait for the NIC */
-	return do_sync(port, 0, port->ready ? 0 : wait_us);
+	return do_sync(port, 0, port->ready || port->pending.first ? 0 : wait_us);
 }
 
 int stackmap_idle(struct stackmap_port *port)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap.c - the stackmap command: shows the ports of this network namespace
+ * stackmap.c - the stackmap command: shows ports, changes the driver of a NIC
  */
 #include <errno.h>
 #include <getopt.h>
@@ -15,6 +15,8 @@
 
 #include <stackmap/stackmap.h>
 
+#include "bind.h"
+
 #ifndef VERSION
 #define VERSION "0.1.0"
 #endif
@@ -22,12 +24,16 @@
 static const char usage[] =
 	"Usage: stackmap list\n"
 	"       stackmap stats [--json] [-n SECONDS]\n"
+	"       stackmap bind|unbind DEVICE\n"
 	"Show the ports of this network namespace: which program owns which queue of a NIC.\n"
+	"Give a virtio NIC to the module's own driver, or back to the kernel's.\n"
 	"\n"
 	"  list                  one line a port\n"
 	"  stats                 the counters of each port\n"
 	"    -j, --json          as a JSON object; with --watch one a line\n"
 	"    -n, --watch SECONDS again and again; not as JSON: what was counted meanwhile\n"
+	"  bind DEVICE           the NIC (eth0, or virtio1) receives into the port's own buffers\n"
+	"  unbind DEVICE         it is an ordinary NIC again\n"
 	"  -h, --help            show this\n"
 	"  -V, --version         show the version\n";
 
@@ -390,6 +396,14 @@ int main(int argc, char **argv)
 		}
 	}
 	command = optind < argc ? argv[optind] : "";
+	if (!strcmp(command, "bind") || !strcmp(command, "unbind")) {
+		if (json || seconds || optind + 2 != argc) {
+			fprintf(stderr, "stackmap: %s takes the name of one device: see --help\n",
+				command);
+			return 2;
+		}
+		return bind_device(argv[optind + 1], *command == 'b') ? 1 : 0;
+	}
 	if (optind + 1 < argc) {
 		fprintf(stderr, "stackmap: unexpected argument '%s': see --help\n",
 			argv[optind + 1]);

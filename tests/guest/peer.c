@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * peer.c - what is at the other end of the tests' connections
+ *
+ * Commands; ADDR PORT is the test's listener, all are bounded:
+ *   echo ADDR PORT SEED BYTES PIECE CONNS	send BYTES on each of CONNS connections at
+ *		once, in pieces up to PIECE; all must come back; then FIN both ways
+ *   short ADDR PORT N SEED PAR	N connections, one exchange each, one after the other
+ *		in each of PAR processes
+ *   churn ADDR PORT N SEED	N connections, up to 64 at once, in random order, closed
+ *		by FIN, by RST or with an answer still to come
+ *   flood ADDR PORT MS		as many short connections as fit, whatever happens to them
+ *   reset ADDR PORT		one exchange, then RST
+ *   linger ADDR PORT MS	one exchange, then wait for FIN or RST: "ok fin" or "ok rst"
+ *   nobody ADDR PORT MS	never read: "ok fin" or "ok rst", by what poll() tells
+ *   half ADDR PORT SEED BYTES	send BYTES, FIN, then read them all back and FIN
+ *   slow ADDR PORT SEED BYTES MS	ask for BYTES, do not read for MS, then read all
+ *   target ADDR PORT N		listen ("ready"), echo on N connections, each until FIN
+ *   rstarget ADDR PORT		listen ("ready"), accept one, reset it
+ *   ping ADDR N MS		"ok LOST MAX_RTT_MS"
+ */
+#include "peer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "net.h"
+
+#define CONNS_MAX 1024
+#define BLOCK 65536
+
+static int ctl;
+
+__attribute__((noreturn, format(printf, 1, 2))) static void answer(const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	va_end(ap);
+	line[n++] = '\n';
+	send_all(ctl, line, n);
+	_exit(0);
+}
+
+static int must_connect(const char *addr, int port)
+{
+	int fd = try_connect(addr, port, 20000);
+
+	if (fd < 0)
+		answer("fail connect to %s %d: %s", addr, port, strerror(errno));
+	return fd;
+}
+
+static void abort_conn(int fd)
+{
+	struct linger l = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(fd);
+}
+
+struct stream {
+	int fd;
+	uint32_t seed;
+	uint64_t sent;
+	uint64_t got;
+};
+
+static void echo_write(struct stream *s, uint64_t bytes, uint32_t piece, uint32_t *state)
+{
+	static uint8_t block[BLOCK];
+	uint64_t n = 1 + rnd(state) % piece;
+	ssize_t k;
+
+	if (n > bytes - s->sent)
+		n = bytes - s->sent;
+	if (n > BLOCK)
+		n = BLOCK;
+	pat_fill(block, s->seed, s->sent, n);
+	k = send(s->fd, block, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (k < 0 && errno != EAGAIN)
+		answer("fail echo: send after %llu: %s", (unsigned long long)s->sent,
+		       strerror(errno));
+	if (k > 0)
+		s->sent += k;
+	if (s->sent == bytes)
+		shutdown(s->fd, SHUT_WR);
+}
+
+/* Returns whether the stream is over */
+static bool echo_read(struct stream *s, uint64_t bytes)
+{
+	static uint8_t block[BLOCK];
+	ssize_t k = recv(s->fd, block, sizeof(block), MSG_DONTWAIT);
+
+	if (k < 0 && errno == EAGAIN)
+		return false;
+	if (k < 0)
+		answer("fail echo: recv after %llu: %s", (unsigned long long)s->got,
+		       strerror(errno));
+	if (k == 0) {
+		if (s->got != bytes)
+			answer("fail echo: FIN after %llu of %llu", (unsigned long long)s->got,
+			       (unsigned long long)bytes);
+		return true;
+	}
+	if (s->got + k > s->sent || !pat_is(block, s->seed, s->got, k))
+		answer("fail echo: wrong bytes at %llu + %zd", (unsigned long long)s->got, k);
+	s->got += k;
+	return false;
+}
+
+static void cmd_echo(const char *addr, int port, uint32_t seed, uint64_t bytes,
+		     uint32_t piece, int n)
+{
+	static struct stream s[CONNS_MAX];
+	static struct pollfd p[CONNS_MAX];
+	uint32_t state = seed;
+	int i, left = n;
+
+	for (i = 0; i < n; i++) {
+		s[i].fd = must_connect(addr, port);
+		s[i].seed = seed + i * 7919;
+		p[i].fd = s[i].fd;
+		if (!bytes)
+			shutdown(s[i].fd, SHUT_WR);
+	}
+	while (left) {
+		for (i = 0; i < n; i++)
+			p[i].events = POLLIN | (s[i].sent < bytes ? POLLOUT : 0);
+		if (poll(p, n, 20000) <= 0)
+			answer("fail echo: %d of %d connections stuck, the first at %llu of %llu",
+			       left, n, (unsigned long long)s[0].got, (unsigned long long)bytes);
+		for (i = 0; i < n; i++) {
+			if (p[i].revents & POLLOUT && s[i].sent < bytes)
+				echo_write(&s[i], bytes, piece, &state);
+			if (p[i].revents & (POLLIN | POLLERR | POLLHUP) &&
+			    echo_read(&s[i], bytes)) {
+				close(s[i].fd);
+				p[i].fd = -1;
+				left--;
+			}
+		}
+	}
+	answer("ok");
+}
+
+/* Send and get back @n bytes. False, with errno, when the connection fails */
+static bool exchange(int fd, uint32_t seed, uint32_t n)
+{
+	uint8_t out[4096], in[4096];
+
+	pat_fill(out, seed, 0, n);
+	if (!send_all(fd, out, n) || !recv_all(fd, in, n))
+		return false;
+	if (memcmp(in, out, n))
+		answer("fail exchange: wrong bytes, seed %u, %u bytes", seed, n);
+	return true;
+}
+
+static void cmd_short(const char *addr, int port, int n, uint32_t state, int par)
+{
+	double start = mono();
+	int i, fd, status;
+
+	for (i = 1; i < par; i++) {
+		if (fork() == 0) {
+			state += i;
+			ctl = -1;
+			n /= par;
+			par = 0;
+			break;
+		}
+	}
+	if (par > 1)
+		n -= (par - 1) * (n / par);
+
+	for (i = 0; i < n; i++) {
+		fd = must_connect(addr, port);
+		if (!exchange(fd, rnd(&state), 1 + rnd(&state) % 64))
+			answer("fail short: exchange on connection %d: %s", i, strerror(errno));
+		/* In turn: whoever closes first keeps TIME_WAIT */
+		if (i % 2)
+			abort_conn(fd);
+		else
+			close(fd);
+	}
+	if (!par)
+		_exit(42);
+	while (--par > 0)
+		if (wait(&status) == -1 || WEXITSTATUS(status) != 42)
+			answer("fail short: in another process");
+	answer("ok in %.1f s", mono() - start);
+}
+
+static void cmd_churn(const char *addr, int port, int n, uint32_t state)
+{
+	int fds[64], i, opened = 0, open_now = 0;
+
+	memset(fds, -1, sizeof(fds));
+	while (opened < n || open_now) {
+		i = rnd(&state) % 64;
+		if (fds[i] < 0) {
+			if (opened == n)
+				continue;
+			fds[i] = must_connect(addr, port);
+			opened++;
+			open_now++;
+			continue;
+		}
+		switch (rnd(&state) % 8) {
+		case 0:
+			abort_conn(fds[i]);
+			break;
+		case 1:
+			close(fds[i]);
+			break;
+		case 2:
+			send(fds[i], "an echo that nobody reads", 25, MSG_NOSIGNAL);
+			close(fds[i]);
+			break;
+		default:
+			if (!exchange(fds[i], rnd(&state), 1 + rnd(&state) % 4096))
+				answer("fail churn: exchange: %s", strerror(errno));
+			continue;
+		}
+		fds[i] = -1;
+		open_now--;
+	}
+	answer("ok");
+}
+
+static void cmd_flood(const char *addr, int port, int ms)
+{
+	double end = mono() + ms / 1e3;
+	int fds[16], i, n = 0;
+	char b[1024] = "";
+
+	memset(fds, -1, sizeof(fds));
+	while (mono() < end) {
+		for (i = 0; i < 16; i++) {
+			if (fds[i] < 0)
+				fds[i] = try_connect(addr, port, 300);
+			if (fds[i] < 0) {
+				usleep(1000);
+				continue;
+			}
+			if (send(fds[i], b, sizeof(b), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 || ++n % 8 == 0 ||
+			    recv(fds[i], b, sizeof(b), MSG_DONTWAIT) == 0) {
+				abort_conn(fds[i]);
+				fds[i] = -1;
+			}
+		}
+	}
+	answer("ok %d", n);
+}
+
+static void cmd_reset(const char *addr, int port)
+{
+	int fd = must_connect(addr, port);
+
+	if (!exchange(fd, 1, 16))
+		answer("fail reset: exchange: %s", strerror(errno));
+	abort_conn(fd);
+	answer("ok");
+}
+
+static void cmd_linger(const char *addr, int port, int ms)
+{
+	int fd = must_connect(addr, port);
+	char c;
+	ssize_t k;
+
+	if (!exchange(fd, 1, 16))
+		answer("fail linger: exchange: %s", strerror(errno));
+	set_timeout(fd, ms);
+	k = recv(fd, &c, 1, 0);
+	if (k > 0)
+		answer("fail linger: more bytes");
+	if (k == 0)
+		answer("ok fin");
+	answer(errno == ECONNRESET ? "ok rst" : "fail linger: %s", strerror(errno));
+}
+
+static void cmd_nobody(const char *addr, int port, int ms)
+{
+	int fd = must_connect(addr, port);
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	send_all(fd, "nobody reads this", 17);
+	if (poll(&p, 1, ms) <= 0)
+		answer("fail nobody: neither FIN nor RST");
+	answer(p.revents & POLLERR ? "ok rst" : "ok fin");
+}
+
+static void cmd_half(const char *addr, int port, uint32_t seed, uint32_t bytes)
+{
+	int fd = must_connect(addr, port);
+	uint8_t *b = malloc(bytes + 1);
+
+	pat_fill(b, seed, 0, bytes);
+	if (!send_all(fd, b, bytes))
+		answer("fail half: send: %s", strerror(errno));
+	shutdown(fd, SHUT_WR);
+	if (!recv_all(fd, b, bytes) || !pat_is(b, seed, 0, bytes))
+		answer("fail half: not the bytes sent: %s", strerror(errno));
+	if (recv(fd, b, 1, 0) != 0)
+		answer("fail half: no FIN");
+	answer("ok");
+}
+
+static void cmd_slow(const char *addr, int port, uint32_t seed, uint64_t bytes, int ms)
+{
+	int fd = must_connect(addr, port);
+	uint8_t b[BLOCK];
+	uint64_t got = 0;
+	ssize_t k;
+
+	if (!send_all(fd, "go", 2))
+		answer("fail slow: send: %s", strerror(errno));
+	usleep(ms * 1000);
+	while ((k = recv(fd, b, sizeof(b), 0)) > 0) {
+		if (!pat_is(b, seed, got, k))
+			answer("fail slow: wrong bytes at %llu", (unsigned long long)got);
+		got += k;
+	}
+	if (k < 0)
+		answer("fail slow: recv after %llu: %s", (unsigned long long)got, strerror(errno));
+	if (got != bytes)
+		answer("fail slow: %llu bytes of %llu", (unsigned long long)got,
+		       (unsigned long long)bytes);
+	answer("ok");
+}
+
+static int must_listen(const char *addr, int port)
+{
+	int fd = try_listen(addr, port);
+
+	if (fd < 0)
+		answer("fail listen: %s", strerror(errno));
+	set_timeout(fd, 10000);
+	send_all(ctl, "ready\n", 6);
+	return fd;
+}
+
+static void cmd_target(const char *addr, int port, int n)
+{
+	int l = must_listen(addr, port);
+	char b[BLOCK];
+	ssize_t k;
+	int fd;
+
+	while (n--) {
+		fd = accept(l, NULL, NULL);
+		if (fd < 0)
+			answer("fail target: accept: %s", strerror(errno));
+		set_timeout(fd, 10000);
+		while ((k = recv(fd, b, sizeof(b), 0)) > 0)
+			if (!send_all(fd, b, k))
+				answer("fail target: send: %s", strerror(errno));
+		if (k < 0)
+			answer("fail target: recv: %s", strerror(errno));
+		close(fd);
+	}
+	answer("ok");
+}
+
+static void cmd_rstarget(const char *addr, int port)
+{
+	int fd = accept(must_listen(addr, port), NULL, NULL);
+
+	if (fd < 0)
+		answer("fail rstarget: accept: %s", strerror(errno));
+	abort_conn(fd);
+	answer("ok");
+}
+
+static void cmd_ping(const char *addr, int n, int ms)
+{
+	double min, avg, max = -1;
+	char line[256];
+	int got = 0;
+	FILE *f;
+
+	snprintf(line, sizeof(line), "bash -c 'ping -n -q -c %d -i %.3f -W 2 -w %d %s 2>&1'", n, ms / 1e3,
+		 3 + n * ms / 1000, addr);
+	f = popen(line, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "%*d packets transmitted, %d received", &got);
+		sscanf(line, "rtt min/avg/max/mdev = %lf/%lf/%lf", &min, &avg, &max);
+	}
+	answer("ok %d %d", n - got, (int)(max + 0.999));
+}
+
+static void command(char *line)
+{
+	unsigned long v[4] = { 0 };
+	char cmd[16], addr[64];
+	int port;
+
+	if (sscanf(line, "%15s %63s %d %lu %lu %lu %lu", cmd, addr, &port, &v[0], &v[1], &v[2],
+		   &v[3]) < 3)
+		answer("fail: what is '%s'?", line);
+	if (!strcmp(cmd, "echo") && v[3] <= CONNS_MAX && v[2])
+		cmd_echo(addr, port, v[0], v[1], v[2], v[3]);
+	if (!strcmp(cmd, "short"))
+		cmd_short(addr, port, v[0], v[1], v[2]);
+	if (!strcmp(cmd, "churn"))
+		cmd_churn(addr, port, v[0], v[1]);
+	if (!strcmp(cmd, "flood"))
+		cmd_flood(addr, port, v[0]);
+	if (!strcmp(cmd, "reset"))
+		cmd_reset(addr, port);
+	if (!strcmp(cmd, "linger"))
+		cmd_linger(addr, port, v[0]);
+	if (!strcmp(cmd, "nobody"))
+		cmd_nobody(addr, port, v[0]);
+	if (!strcmp(cmd, "half"))
+		cmd_half(addr, port, v[0], v[1]);
+	if (!strcmp(cmd, "slow"))
+		cmd_slow(addr, port, v[0], v[1], v[2]);
+	if (!strcmp(cmd, "target"))
+		cmd_target(addr, port, v[0]);
+	if (!strcmp(cmd, "rstarget"))
+		cmd_rstarget(addr, port);
+	if (!strcmp(cmd, "ping"))
+		cmd_ping(addr, port, v[0]);
+	answer("fail: what is '%s'?", line);
+}
+
+static void serve_one(int fd)
+{
+	char line[256];
+	int n = 0;
+
+	ctl = fd;
+	alarm(120);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	while (n < (int)sizeof(line) - 1 && recv(fd, line + n, 1, 0) == 1) {
+		if (line[n] == '\n') {
+			line[n] = 0;
+			command(line);
+		}
+		n++;
+	}
+	_exit(0);
+}
+
+int peer_serve(const char *host)
+{
+	int l = try_listen(host, PEER_PORT);
+	int fd;
+
+	if (l < 0) {
+		perror("peer: listen");
+		return 1;
+	}
+	signal(SIGCHLD, SIG_IGN);
+	while ((fd = accept(l, NULL, NULL)) >= 0 || errno == EINTR || errno == ECONNABORTED) {
+		if (fd < 0)
+			continue;
+		if (fork() == 0) {
+			close(l);
+			serve_one(fd);
+		}
+		close(fd);
+	}
+	perror("peer: accept");
+	return 1;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * sh.h - commands, by bash: busybox's shell would prefer its own ip and ping
+ */
+#ifndef SH_H
+#define SH_H
+
+#include <stddef.h>
+
+/* The command's status; fails the test when it takes longer than 20 s */
+__attribute__((format(printf, 1, 2))) int sh(const char *fmt, ...);
+/* What it writes, up to @size - 1 bytes */
+__attribute__((format(printf, 3, 4)))
+int sh_read(char *to, size_t size, const char *fmt, ...);
+/* How long the last one took */
+extern double sh_seconds;
+
+/* The NIC as it was when the guest had booted, whatever a test has left of it */
+void sh_restore_nic(void);
+
+#endif /* SH_H */

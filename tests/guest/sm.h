@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * sm.h - the raw ABI, with as little in between as tests can bear
+ *
+ * sm_try_...() return what the system call does; the others fail the test.
+ */
+#ifndef SM_H
+#define SM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "stackmap.h"
+
+#define IFNAME "eth0"
+
+struct sm {
+	int fd;
+	struct stackmap_register reg;
+	uint8_t *map;
+	struct stackmap_ring *rx;
+	struct stackmap_ring *tx;
+	uint32_t *extra;
+	uint32_t head;		/* of the receive ring */
+	uint32_t tx_head;
+};
+
+int sm_open(void);
+int sm_ports(void);
+struct stackmap_register sm_reg(const char *ifname, uint32_t slots);
+void sm_new(struct sm *sm, const struct stackmap_register *reg);
+void sm_new_small(struct sm *sm, uint32_t slots);
+void sm_close(struct sm *sm);
+void sm_settle(struct sm *sm);
+
+int sm_try_attach(int port, int fd, uint64_t data, uint32_t *gen);
+int sm_try_detach(int port, int fd);
+int sm_try_sync(int port, uint32_t flags, uint32_t wait_us);
+uint32_t sm_attach(struct sm *sm, int fd, uint64_t data);
+int sm_sync(struct sm *sm, uint32_t wait_us);
+struct stackmap_info sm_info(struct sm *sm);
+
+/* The next receive slot, or NULL; sm_next() gives it back */
+struct stackmap_slot *sm_peek(struct sm *sm);
+void sm_next(struct sm *sm);
+/* Sync until there is a slot, at most so long */
+struct stackmap_slot *sm_wait(struct sm *sm, int ms);
+/* Payload up to @len bytes of @fd into @to; fails on anything else */
+void sm_read(struct sm *sm, int fd, void *to, uint32_t len, int ms);
+/* The next slot must be this event of @fd; returned by value and given back */
+struct stackmap_slot sm_event(struct sm *sm, int fd, unsigned int flag, int ms);
+/* No slot comes for so long */
+void sm_quiet(struct sm *sm, int ms);
+
+/* Transmit: fill the next slot, do not sync. Returns the slot */
+struct stackmap_slot *sm_put(struct sm *sm, int fd, const void *from, uint16_t len);
+/* Send and fail unless taken */
+void sm_send(struct sm *sm, int fd, const void *from, uint32_t len);
+
+static inline uint8_t *sm_buf(const struct sm *sm, uint32_t buf)
+{
+	return sm->map + sm->reg.frames_off + (uint64_t)buf * sm->reg.frame_size;
+}
+
+#endif /* SM_H */

@@ -336,7 +336,9 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 		more = sm_tx(port, tx_head);
 		if (nic->claimed)
 			sm_port_run_nic(port);
-		n += sm_rx(port);
+		/* Once, so that what arrives in one batch is grouped by socket */
+		if (!more)
+			n = sm_rx(port);
 		if (begun)
 			nic->ops->flush(nic);
 		/* Softirqs that are pending run here */

@@ -28,8 +28,9 @@ include tests/guest/Makefile.inc
 
 # ---------------------------------------------------------------- programs
 
-APPS		:= $(O)/stackmap-httpd
+APPS		:= $(O)/stackmap-httpd $(O)/echo
 TOOLS		:= $(O)/stackmap
+INSTALLED	:= $(O)/stackmap-httpd $(O)/stackmap
 RIVALS		:= $(O)/bench-epoll $(O)/bench-iouring
 
 apps: $(APPS)
@@ -49,6 +50,8 @@ TOOL_SRCS	:= $(wildcard tools/*.c)
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
+$(O)/echo: $(call objs,apps/echo.c) $(LIB_A)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 $(O)/stackmap: $(call objs,$(TOOL_SRCS)) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 $(O)/bench-epoll: $(call objs,bench/epoll.c apps/http.c)
@@ -94,14 +97,14 @@ install: all install-lib
 	install -d $(KMOD_DIR) $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man3 \
 		$(DESTDIR)$(mandir)/man7 $(DESTDIR)$(mandir)/man8
 	install -m 644 $(O)/kmod/host/kmod/stackmap.ko $(KMOD_DIR)
-	install -m 755 $(APPS) $(TOOLS) $(DESTDIR)$(bindir)
+	install -m 755 $(INSTALLED) $(DESTDIR)$(bindir)
 	for n in 1 3 7 8; do install -m 644 man/*.$$n $(DESTDIR)$(mandir)/man$$n; done
 	[ -n "$(DESTDIR)" ] || depmod $(KVERSION)
 
 uninstall:
 	rm -rf $(KMOD_DIR) $(DESTDIR)$(includedir)/stackmap
 	rm -f $(DESTDIR)$(libdir)/libstackmap.* $(DESTDIR)$(libdir)/pkgconfig/libstackmap.pc
-	rm -f $(addprefix $(DESTDIR)$(bindir)/,$(notdir $(APPS) $(TOOLS)))
+	rm -f $(addprefix $(DESTDIR)$(bindir)/,$(notdir $(INSTALLED)))
 	for f in man/*.[1378]; do rm -f $(DESTDIR)$(mandir)/man$${f##*.}/$${f##*/}; done
 	[ -n "$(DESTDIR)" ] || depmod $(KVERSION)
 

@@ -271,8 +271,8 @@ static void take(struct app *app, const struct stackmap_slot *s, int *last_fd)
 	if (s->flags & STACKMAP_RX_CONNECTED)
 		app->connected++;
 	if (s->flags & STACKMAP_RX_ROOM) {
-		CHECK(c->blocked);
 		app->rooms++;
+		CHECK(app->rooms <= app->refused);
 		c->blocked = false;
 		make_dirty(c);
 	}

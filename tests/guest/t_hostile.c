@@ -217,49 +217,50 @@ static uint32_t scribble_seed;
  * Anything anywhere, and now and then something that almost makes sense, as
  * that gets further
  */
+static void scribble_once(struct sm *sm, uint32_t *seed)
+{
+	struct stackmap_ring *r = rnd(seed) % 2 ? sm->rx : sm->tx;
+	struct stackmap_slot *s = &r->slots[rnd(seed) % sm->reg.rx_slots];
+
+	switch (rnd(seed) % 8) {
+	case 0:
+		((uint32_t *)sm->map)[rnd(seed) % (sm->reg.frames_off / 4)] = rnd(seed);
+		break;
+	case 1:
+		r->head = rnd(seed) % sm->reg.rx_slots;
+		break;
+	case 2:
+		r->head = (r->tail + rnd(seed) % 3) & (sm->reg.rx_slots - 1);
+		break;
+	case 3:
+		s->buf = rnd(seed) % (sm->reg.frames + 2);
+		break;
+	case 4:
+		s->fd = rnd(seed) % 64;
+		s->gen = 0;
+		break;
+	case 5:
+		s->off = rnd(seed) % 4200;
+		s->len = rnd(seed) % 4200;
+		s->flags = rnd(seed) % 8;
+		break;
+	case 6:
+		memset(sm_buf(sm, rnd(seed) % sm->reg.frames), rnd(seed), 4096);
+		break;
+	default:
+		s->len = 100;
+		s->off = 0;
+		s->flags = rnd(seed) % 4;
+	}
+}
+
 static void *scribble(void *arg)
 {
 	uint32_t seed = scribble_seed;
-	struct sm *sm = victim;
-	uint32_t words = sm->reg.frames_off / 4;
-	uint32_t *mem = (void *)sm->map;
 
 	(void)arg;
-	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-		struct stackmap_ring *r = rnd(&seed) % 2 ? sm->rx : sm->tx;
-		struct stackmap_slot *s = &r->slots[rnd(&seed) % sm->reg.rx_slots];
-
-		switch (rnd(&seed) % 8) {
-		case 0:
-			mem[rnd(&seed) % words] = rnd(&seed);
-			break;
-		case 1:
-			r->head = rnd(&seed) % sm->reg.rx_slots;
-			break;
-		case 2:
-			r->head = (r->tail + rnd(&seed) % 3) & (sm->reg.rx_slots - 1);
-			break;
-		case 3:
-			s->buf = rnd(&seed) % (sm->reg.frames + 2);
-			break;
-		case 4:
-			s->fd = rnd(&seed) % 64;
-			s->gen = 0;
-			break;
-		case 5:
-			s->off = rnd(&seed) % 4200;
-			s->len = rnd(&seed) % 4200;
-			s->flags = rnd(&seed) % 8;
-			break;
-		case 6:
-			memset(sm_buf(sm, rnd(&seed) % sm->reg.frames), rnd(&seed), 4096);
-			break;
-		default:
-			s->len = 100;
-			s->off = 0;
-			s->flags = rnd(&seed) % 4;
-		}
-	}
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		scribble_once(victim, &seed);
 	return NULL;
 }
 
@@ -313,6 +314,15 @@ static void hostile(uint32_t slots, uint32_t seed, int ms, bool by_poll)
 				sm_try_attach(sm.fd, i, 0, NULL);
 		}
 		for (i = 0; i < 20; i++) {
+			int k = rnd(&seed) % 8;
+
+			/* The thread may not have its turn for long on one CPU */
+			while (k--)
+				scribble_once(&sm, &seed);
+			if (rnd(&seed) % 2) {
+				sm.rx->head = sm.rx->tail;
+				sm.tx->head = rnd(&seed) & (slots - 1);
+			}
 			if (sm_try_sync(sm.fd, by_poll, rnd(&seed) % 200) < 0) {
 				EQ(errno, EINVAL);
 				failed++;

@@ -112,6 +112,7 @@ TEST(register_answers, 20)
 	EQ(sm.reg.stall_us, 10000);
 	CHECK(sm.reg.pool_bufs >= 16);
 	CHECK(sm.reg.nic == STACKMAP_NIC_NAPI || sm.reg.nic == STACKMAP_NIC_VIRTIO);
+	tap_note("nic %u", sm.reg.nic);
 	EQ(sm.reg.frame_size, 4096);
 	CHECK(sm.reg.frames >= 1024 + 1024 + 100 + sm.reg.pool_bufs);
 	CHECK(sm.reg.frames_off + (uint64_t)sm.reg.frames * sm.reg.frame_size <= sm.reg.map_size);

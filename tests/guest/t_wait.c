@@ -189,7 +189,9 @@ static void nic_sleeps(bool by_epoll)
 	tap_note("longest sleep %.0f ms, %llu sleeps, %llu stalls", worst * 1e3,
 		 (unsigned long long)sm_info(&app->sm).stats.sleeps,
 		 (unsigned long long)sm_info(&app->sm).stats.stalls);
-	CHECK(sm_info(&app->sm).stats.sleeps > 10);
+	CHECK(sm_info(&app->sm).stats.sleeps > 0);
+	/* The first SYN is sent again after 1 s */
+	CHECKF(worst < 0.9, "woken only by what was sent again, after %.0f ms", worst * 1e3);
 	EQ(app->accepted, 1000);
 	app_end(app);
 }

@@ -91,10 +91,14 @@ u32 sm_frame_get(struct sm_frames *f, enum sm_holder to)
 	u32 i = f->pool;
 
 	if (unlikely(i == SM_NO_FRAME)) {
+		if (f->dry)
+			return i;
 		sm_frames_reap(f, 256);
 		i = f->pool;
-		if (i == SM_NO_FRAME)
+		if (i == SM_NO_FRAME) {
+			f->dry = true;
 			return i;
+		}
 	}
 	f->pool = f->tab[i].next;
 	sm_frame_hold(f, i, to);
@@ -148,10 +152,12 @@ void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to)
  *
  * Frames are acknowledged in the order they were sent only within a
  * connection. One that is still referred to goes to the end of the list, so
- * that a slow reader does not hide the frames of the others.
+ * that a slow reader does not hide the frames of the others. Done once a sync,
+ * and once more when the pool is empty.
  */
 void sm_frames_reap(struct sm_frames *f, u32 most)
 {
+	f->dry = false;
 	most = min(most, f->held[SM_FLIGHT] + f->held[SM_STACK]);
 	while (most--) {
 		u32 i = f->lent_head;

@@ -44,6 +44,7 @@ struct sm_frames {
 	u32 pool;		/* idle frames, last in first out: warm caches */
 	u32 lent_head;		/* SM_FLIGHT and SM_STACK, oldest first */
 	u32 lent_tail;
+	bool dry;		/* none was idle when last looked: do not look again now */
 	u32 held[SM_HOLDERS];	/* how many frames each holds */
 };
 

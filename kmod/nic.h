@@ -67,6 +67,19 @@ struct sm_nic {
 	struct napi_struct *napi;
 };
 
+/*
+ * Take a NAPI instance if it is idle. Not napi_schedule_prep(): that one leaves
+ * MISSED with a softirq that has it, which would never finish then.
+ */
+static inline bool sm_napi_take(struct napi_struct *napi, unsigned long more)
+{
+	unsigned long val = READ_ONCE(napi->state);
+
+	return !(val & (NAPIF_STATE_DISABLE | NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC |
+			NAPIF_STATE_IN_BUSY_POLL)) &&
+	       cmpxchg(&napi->state, val, val | NAPIF_STATE_SCHED | more) == val;
+}
+
 extern const struct sm_nic_ops sm_nic_napi;
 extern const struct sm_nic_ops sm_nic_virtio;
 

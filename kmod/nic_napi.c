@@ -65,7 +65,6 @@ static int sm_napi_open(struct sm_nic *nic)
 static bool sm_napi_claim(struct sm_nic *nic)
 {
 	struct napi_struct *napi;
-	unsigned long val;
 
 	rcu_read_lock();
 	if (!netif_running(nic->dev) ||
@@ -74,12 +73,7 @@ static bool sm_napi_claim(struct sm_nic *nic)
 	napi = sm_napi_find(nic->dev, nic->queue);
 	if (!napi)
 		goto out;
-	val = READ_ONCE(napi->state);
-	if (val & (NAPIF_STATE_DISABLE | NAPIF_STATE_SCHED |
-		   NAPIF_STATE_NPSVC | NAPIF_STATE_IN_BUSY_POLL))
-		goto out;
-	if (cmpxchg(&napi->state, val, val | NAPIF_STATE_IN_BUSY_POLL |
-		    NAPIF_STATE_SCHED) != val)
+	if (!sm_napi_take(napi, NAPIF_STATE_IN_BUSY_POLL))
 		goto out;
 	nic->napi = napi;
 	nic->claimed = true;

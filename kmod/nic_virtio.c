@@ -4,7 +4,7 @@
  *
  * A queue pair has one NAPI instance, and whoever has it scheduled uses the
  * pair: the softirq after an interrupt, or the owner from its claim on. The
- * claim is just napi_schedule_prep(), and the release is to let the softirq run
+ * claim is to schedule it without a softirq, and the release is to let the softirq run
  * that this scheduled: it polls until there is nothing left and turns the
  * interrupts on again, as it ever does. So no packet is lost in the change-over
  * and napi_disable() waits for an owner as it waits for a softirq.
@@ -139,10 +139,12 @@ static bool sm_virtio_claim(struct sm_nic *nic)
 	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
 
 	/* Down: the queues may be gone, and NAPI is disabled */
-	if (!netif_running(nic->dev) || !napi_schedule_prep(nic->napi))
+	if (!netif_running(nic->dev) || !sm_napi_take(nic->napi, 0))
 		return false;
 	virtqueue_disable_cb(p->rvq);
+	__netif_tx_lock(sm_virtio_txq(p), smp_processor_id());
 	virtqueue_disable_cb(p->tvq);
+	__netif_tx_unlock(sm_virtio_txq(p));
 	nic->claimed = true;
 	return true;
 }

@@ -383,7 +383,7 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 
 	sm_port_set_polling(port, true);
 	spin_lock_bh(&port->lock);
-	sm_frames_reap(&port->frames, 32 + 2 * sent);
+	sm_frames_reap(&port->frames, min(32 + 2 * sent, 512u));
 	spin_unlock_bh(&port->lock);
 	for (;;) {
 		n = sm_port_round(port, tx_head);

@@ -12,6 +12,9 @@
 
 #include "port.h"
 
+/* What one sync delivers at most, as softirqs are off meanwhile */
+#define SM_RX_BUDGET	1024
+
 struct sm_rx {
 	read_descriptor_t desc;		/* of tcp_read_sock() */
 	struct sm_port *port;
@@ -69,7 +72,7 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 
 	i = sm_frame_of_page(frames, page);
 	if (i == SM_NO_FRAME || frames->tab[i].holder != SM_STACK ||
-	    page_ref_count(page) != 2 || skb_cloned(skb))
+	    page_ref_count(page) != 2 || skb_cloned(skb) || skb_has_frag_list(skb))
 		return 0;
 	slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
 	spare = sm_frame_of_user(frames, READ_ONCE(slot->buf));
@@ -146,8 +149,10 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 		skb_prepare_seq_read(skb, off, off + len, &st);
 		while (done < len) {
 			n = skb_seq_read(done, &data, &st);
-			if (!n)
+			if (unlikely(!n)) {
+				rx->err = EFAULT;	/* device memory */
 				break;
+			}
 			m = sm_rx_full(rx->port) ? 0 : sm_rx_hand_over(rx, skb, data, n);
 			if (!m)
 				m = sm_rx_copy(rx, skb, off + done, n);
@@ -165,39 +170,44 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 /* What has happened to the socket, as one slot, behind all of its payload */
 static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
 {
-	struct sm_sock *ss = rx->ss;
-	u32 bits = ss->bits;
+	unsigned long *bits = &rx->ss->bits;
 	u16 flags = 0;
-	u16 err = 0;
+	int err = sk->sk_err ?: rx->err;
 
-	if ((bits & SM_CONNECTING) && sk->sk_state != TCP_SYN_SENT) {
-		bits &= ~SM_CONNECTING;
-		if (!sk->sk_err)
-			flags |= STACKMAP_RX_CONNECTED;
-	}
-	if (!(bits & SM_TOLD_END) && (sk->sk_err || rx->err)) {
-		err = sk->sk_err ?: rx->err;
+	if (test_bit(SM_CONNECTING, bits) && sk->sk_state != TCP_SYN_SENT && !err)
+		flags |= STACKMAP_RX_CONNECTED;
+	if (err && !test_bit(SM_TOLD_ERROR, bits))
 		flags |= STACKMAP_RX_ERROR;
-		bits |= SM_TOLD_END;
-		bits &= ~SM_WANT_ROOM;
-	} else if (!(bits & SM_TOLD_END) && (sk->sk_shutdown & RCV_SHUTDOWN) &&
-		   skb_queue_empty(&sk->sk_receive_queue)) {
+	else if ((sk->sk_shutdown & RCV_SHUTDOWN) && skb_queue_empty(&sk->sk_receive_queue) &&
+		 !test_bit(SM_TOLD_FIN, bits) && !test_bit(SM_TOLD_ERROR, bits))
 		flags |= STACKMAP_RX_FIN;
-		bits |= SM_TOLD_END;
-	}
-	if ((bits & SM_WANT_ROOM) && sk->sk_state != TCP_SYN_SENT &&
-	    sk_stream_is_writeable(sk)) {
-		flags |= STACKMAP_RX_ROOM;
-		bits &= ~SM_WANT_ROOM;
+	if (test_bit(SM_WANT_ROOM, bits) && sk->sk_state != TCP_SYN_SENT) {
+		if (sk_stream_is_writeable(sk))
+			flags |= STACKMAP_RX_ROOM;
+		else
+			/* It need not have been TCP who refused, and set this */
+			set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 	}
 	if (flags) {
 		if (sm_rx_full(rx->port))
 			return false;
-		if (flags & STACKMAP_RX_ERROR)
+		if (flags & STACKMAP_RX_ERROR) {
 			sock_error(sk);		/* told once, as by SO_ERROR */
-		sm_rx_event(rx, flags, err);
+			set_bit(SM_TOLD_ERROR, bits);
+			clear_bit(SM_CONNECTING, bits);
+		}
+		if (flags & STACKMAP_RX_FIN)
+			set_bit(SM_TOLD_FIN, bits);
+		if (flags & STACKMAP_RX_ROOM)
+			clear_bit(SM_WANT_ROOM, bits);
+		if (flags & STACKMAP_RX_CONNECTED)
+			clear_bit(SM_CONNECTING, bits);
+		sm_rx_event(rx, flags, flags & STACKMAP_RX_ERROR ? err : 0);
+	} else if (sk->sk_state == TCP_CLOSE && !sk->sk_shutdown) {
+		/* connect(AF_UNSPEC): it may be connected anew */
+		clear_bit(SM_TOLD_FIN, bits);
+		clear_bit(SM_TOLD_ERROR, bits);
 	}
-	WRITE_ONCE(ss->bits, bits);
 	return true;
 }
 
@@ -231,7 +241,8 @@ static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
 	bh_lock_sock(sk);
 	if (sock_owned_by_user(sk)) {
 		done = false;
-	} else if (sock_flag(sk, SOCK_DEAD) || (rx->ss->bits & SM_DETACHING)) {
+	} else if (sock_flag(sk, SOCK_DEAD) || !sk->sk_socket ||
+		   test_bit(SM_DETACHING, &rx->ss->bits)) {
 		/* Closed: nothing of it is delivered any more */
 	} else if (sk->sk_state == TCP_LISTEN) {
 		if (!reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue)) {
@@ -259,6 +270,7 @@ u32 sm_rx(struct sm_port *port)
 	struct sm_rx rx = { .port = port };
 	struct list_head again, todo;
 	struct sm_sock *ss;
+	int budget = SM_RX_BUDGET;
 	struct sock *sk;
 	bool done;
 
@@ -267,7 +279,7 @@ u32 sm_rx(struct sm_port *port)
 	rcu_read_lock();
 	spin_lock(&port->list_lock);
 	list_splice_init(&port->ready, &todo);
-	while (!list_empty(&todo) && !sm_rx_full(port)) {
+	while (!list_empty(&todo) && !sm_rx_full(port) && rx.slots < SM_RX_BUDGET && budget--) {
 		ss = list_first_entry(&todo, struct sm_sock, ready);
 		list_del_init(&ss->ready);
 		sk = ss->sk;

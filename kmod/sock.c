@@ -136,7 +136,7 @@ static void sm_write_space(struct sock *sk)
 
 	rcu_read_lock();
 	ss = sm_sock_of(sk);
-	if (ss && (READ_ONCE(ss->bits) & SM_WANT_ROOM) && sk_stream_is_writeable(sk))
+	if (ss && test_bit(SM_WANT_ROOM, &ss->bits) && sk_stream_is_writeable(sk))
 		sm_sock_ready(ss);
 	rcu_read_unlock();
 	sm_plain.write_space(sk);
@@ -185,8 +185,9 @@ static void sm_ulp_release(struct sock *sk)
 	struct sm_sock *ss = rcu_dereference_protected(icsk->icsk_ulp_data, 1);
 
 	sm_callbacks_restore(sk);
+	rcu_assign_sk_user_data(sk, NULL);
 	RCU_INIT_POINTER(icsk->icsk_ulp_data, NULL);
-	if (ss && !(ss->bits & SM_DETACHING)) {
+	if (ss && !test_bit(SM_DETACHING, &ss->bits)) {
 		sm_sock_unlink(ss);
 		kfree_rcu(ss, rcu);
 	}
@@ -254,7 +255,7 @@ static bool sm_sock_has_something(const struct sm_sock *ss, struct sock *sk)
 {
 	if (sk->sk_state == TCP_LISTEN)
 		return !reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue);
-	if ((ss->bits & SM_CONNECTING) && sk->sk_state != TCP_SYN_SENT)
+	if (test_bit(SM_CONNECTING, &ss->bits) && sk->sk_state != TCP_SYN_SENT)
 		return true;
 	return !skb_queue_empty(&sk->sk_receive_queue) || sk->sk_err ||
 	       (sk->sk_shutdown & RCV_SHUTDOWN);
@@ -275,10 +276,10 @@ static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
 
 	lock_sock(sk);
 	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss &&
-	    !(ss->bits & SM_DETACHING)) {
-		WRITE_ONCE(ss->bits, ss->bits | SM_DETACHING);
+	    !test_and_set_bit(SM_DETACHING, &ss->bits)) {
 		write_lock_bh(&sk->sk_callback_lock);
 		sm_callbacks_restore(sk);
+		rcu_assign_sk_user_data(sk, NULL);
 		write_unlock_bh(&sk->sk_callback_lock);
 		sm_sock_unlink(ss);
 		mine = true;
@@ -327,8 +328,8 @@ static void sm_detach(struct sm_sock *ss, struct sock *sk)
 int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 {
 	struct sm_sock *ss, *old;
+	struct sock *sk, *old_sk;
 	struct socket *sock;
-	struct sock *sk;
 	int err;
 
 	if (!READ_ONCE(port->nic.dev))
@@ -361,14 +362,15 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	 */
 	rcu_read_lock();
 	old = xa_load(&port->by_fd, fd);
-	if (old && (old->sk == sk || !sm_sock_hold(old, old->sk)))
-		old = NULL;
+	old_sk = old ? old->sk : NULL;
+	if (old_sk && (old_sk == sk || !sm_sock_hold(old, old_sk)))
+		old_sk = NULL;
 	rcu_read_unlock();
-	if (old) {
-		if (sock_flag(old->sk, SOCK_DEAD))
-			sock_put(old->sk);
+	if (old_sk) {
+		if (sock_flag(old_sk, SOCK_DEAD))
+			sock_put(old_sk);
 		else
-			sm_detach(old, old->sk);
+			sm_detach(old, old_sk);
 	}
 
 	lock_sock(sk);
@@ -382,12 +384,14 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	__module_get(THIS_MODULE);
 	/* So it is after EINPROGRESS, though the handshake may be done by now */
 	if (sock->state == SS_CONNECTING)
-		ss->bits |= SM_CONNECTING;
+		__set_bit(SM_CONNECTING, &ss->bits);
 	spin_lock_bh(&port->list_lock);
 	list_add_tail(&ss->all, &port->socks);
 	port->nsocks++;
 	spin_unlock_bh(&port->list_lock);
 
+	/* For those who look at this only, not at the ULP: the socket is taken */
+	__rcu_assign_sk_user_data_with_flags(sk, ss, SK_USER_DATA_NOCOPY);
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ss);
 	inet_csk(sk)->icsk_ulp_ops = &sm_ulp;
 	write_lock_bh(&sk->sk_callback_lock);
@@ -453,16 +457,16 @@ void sm_sock_detach_all(struct sm_port *port)
 		if (!ss)
 			break;
 		if (sk && sm_detach_begin(ss, sk))
-			list_add_tail(&ss->all, &begun);	/* ours alone now */
+			list_add_tail(&ss->ready, &begun);	/* ours alone now */
 		else if (sk)
 			sock_put(sk);
 		cond_resched();
 	}
 	synchronize_rcu();
 	while (!list_empty(&begun)) {
-		ss = list_first_entry(&begun, struct sm_sock, all);
+		ss = list_first_entry(&begun, struct sm_sock, ready);
 		sk = ss->sk;
-		list_del_init(&ss->all);
+		list_del_init(&ss->ready);
 		sm_detach_end(ss, sk);
 		sock_put(sk);
 		cond_resched();

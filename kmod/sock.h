@@ -12,11 +12,17 @@
 
 struct sm_port;
 
-/* Bits of sm_sock.bits, written with the socket's lock held */
-#define SM_CONNECTING	0x01	/* connect() has not finished */
-#define SM_WANT_ROOM	0x02	/* a slot was refused: tell when there is room */
-#define SM_TOLD_END	0x04	/* FIN or ERROR was delivered */
-#define SM_DETACHING	0x08	/* whoever set it frees the structure */
+/*
+ * Bits of sm_sock.bits, for set_bit() and so on: a sync writes WANT_ROOM also
+ * while a thread has the socket locked
+ */
+enum {
+	SM_CONNECTING,	/* connect() has not finished */
+	SM_WANT_ROOM,	/* a slot was refused: tell when there is room */
+	SM_TOLD_FIN,	/* the event was delivered */
+	SM_TOLD_ERROR,	/* likewise */
+	SM_DETACHING,	/* whoever set it frees the structure */
+};
 
 /**
  * struct sm_sock - what a port knows of a socket
@@ -43,7 +49,7 @@ struct sm_sock {
 	u64 data;
 	u32 gen;
 	s32 fd;
-	u32 bits;
+	unsigned long bits;
 	u32 refused;
 	struct rcu_head rcu;
 };

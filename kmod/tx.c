@@ -150,7 +150,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		/* What follows a refused slot must not overtake it */
 		ret = -EAGAIN;
 	} else if (sock_flag(sk, SOCK_DEAD) || !sk->sk_socket ||
-		   (ss->bits & SM_DETACHING)) {
+		   test_bit(SM_DETACHING, &ss->bits)) {
 		ret = -EBADF;
 		goto unlock;
 	} else {
@@ -158,7 +158,8 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		sk->sk_allocation = GFP_ATOMIC;
 		ret = tcp_sendmsg_locked(sk, &msg, b->bytes);
 		sk->sk_allocation = gfp;
-		if (ret == -ENOMEM || ret == -ENOBUFS)
+		/* The last two: TCP_FASTOPEN_CONNECT is only connecting now */
+		if (ret == -ENOMEM || ret == -ENOBUFS || ret == -EINPROGRESS || ret == -EALREADY)
 			ret = -EAGAIN;
 		if (!(sk->sk_route_caps & NETIF_F_SG))
 			b->copy = true;		/* as it had to do, for the counters */
@@ -170,7 +171,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 * thread), the next sync tells.
 		 */
 		ss->refused = port->sync_no;
-		WRITE_ONCE(ss->bits, ss->bits | SM_WANT_ROOM);
+		set_bit(SM_WANT_ROOM, &ss->bits);
 		if (sock_owned_by_user(sk) ||
 		    (sk->sk_state != TCP_SYN_SENT && sk_stream_is_writeable(sk)))
 			sm_sock_ready(ss);

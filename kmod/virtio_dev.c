@@ -142,6 +142,10 @@ static int sm_virtio_stop(struct net_device *netdev)
 		napi_disable(&dev->pair[i].napi);
 		virtqueue_disable_cb(dev->pair[i].rvq);
 		virtqueue_disable_cb(dev->pair[i].tvq);
+		/* The stack has stopped sending; what was sent may go */
+		netif_tx_lock_bh(netdev);
+		sm_virtio_reap(&dev->pair[i], 0);
+		netif_tx_unlock_bh(netdev);
 	}
 	netif_carrier_off(netdev);
 	dev->announced_up = false;
@@ -185,6 +189,8 @@ static int sm_virtio_set_mac(struct net_device *netdev, void *addr)
 	struct sockaddr *sa = addr;
 	int err;
 
+	if (!virtio_has_feature(dev->vdev, VIRTIO_NET_F_CTRL_MAC_ADDR))
+		return -EOPNOTSUPP;
 	err = eth_prepare_mac_addr_change(netdev, addr);
 	if (err)
 		return err;
@@ -386,7 +392,8 @@ static void sm_virtio_set_features(struct sm_virtio *dev, struct net_device *net
 	netdev->features = netdev->hw_features | NETIF_F_HIGHDMA | NETIF_F_RXCSUM |
 			   NETIF_F_GSO_ROBUST;
 	netdev->vlan_features = netdev->features;
-	netdev->priv_flags |= IFF_NO_QUEUE | IFF_LIVE_ADDR_CHANGE;
+	netdev->priv_flags |= IFF_NO_QUEUE | IFF_LIVE_ADDR_CHANGE |
+			      IFF_DISABLE_NETPOLL;
 	netdev->needed_headroom = dev->hdr_len;
 	netdev->min_mtu = ETH_MIN_MTU;
 	/* With one buffer a packet, the packet has to fit in it */
@@ -399,6 +406,7 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 	struct net_device *netdev;
 	struct sm_virtio *dev;
 	u16 npairs = 1;
+	u32 used;
 	u8 mac[ETH_ALEN];
 	int err;
 	u32 i;
@@ -415,7 +423,9 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 
 	virtio_cread_feature(vdev, VIRTIO_NET_F_MQ, struct virtio_net_config,
 			     max_virtqueue_pairs, &npairs);
-	npairs = clamp_t(u16, npairs, 1, min(num_possible_cpus(), 256u));
+	/* All of them are set up: the control queue comes after the last */
+	if (!npairs || npairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX)
+		return -EINVAL;
 	netdev = alloc_etherdev_mq(struct_size(dev, pair, npairs), npairs);
 	if (!netdev)
 		return -ENOMEM;
@@ -472,16 +482,16 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 		goto del_vqs;
 	}
 	virtio_device_ready(vdev);
-	err = sm_virtio_set_pairs(dev, npairs);
-	if (err) {
-		netdev_warn(netdev, "the device does not switch to %u queues: using one\n",
-			    npairs);
-		netif_set_real_num_tx_queues(netdev, 1);
-		netif_set_real_num_rx_queues(netdev, 1);
+	used = min_t(u32, npairs, num_online_cpus());
+	if (sm_virtio_set_pairs(dev, used)) {
+		netdev_warn(netdev, "the device does not switch to %u queues: using one\n", used);
+		used = 1;
 	}
+	netif_set_real_num_tx_queues(netdev, used);
+	netif_set_real_num_rx_queues(netdev, used);
 	rtnl_unlock();
-	for (i = 0; i < npairs; i++)
-		netif_set_xps_queue(netdev, cpumask_of(i % nr_cpu_ids), i);
+	for (i = 0; i < used; i++)
+		netif_set_xps_queue(netdev, cpumask_of(i), i);
 	return 0;
 
 del_vqs:
@@ -567,6 +577,14 @@ static int sm_virtio_validate(struct virtio_device *vdev)
 	return 0;
 }
 
+#ifdef CONFIG_PM_SLEEP
+/* Its queues would have to be made anew: unbind it before suspending */
+static int sm_virtio_freeze(struct virtio_device *vdev)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
 static struct virtio_driver sm_virtio_driver = {
 	.feature_table = sm_virtio_features,
 	.feature_table_size = ARRAY_SIZE(sm_virtio_features),
@@ -577,6 +595,9 @@ static struct virtio_driver sm_virtio_driver = {
 	.probe = sm_virtio_probe,
 	.remove = sm_virtio_remove,
 	.config_changed = sm_virtio_config_changed,
+#ifdef CONFIG_PM_SLEEP
+	.freeze = sm_virtio_freeze,
+#endif
 };
 
 int sm_virtio_init(void)

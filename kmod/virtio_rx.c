@@ -147,8 +147,11 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
 	u32 i = sm_virtio_frame_of(p, page);
 
 	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, off, len, PAGE_SIZE);
-	if (i != SM_NO_FRAME)
+	if (i != SM_NO_FRAME) {
 		sm_frame_lend(p->nic->frames, i, SM_STACK);
+		/* The application can write to it: nobody may decrypt in place */
+		skb_shinfo(skb)->flags |= SKBFL_SHARED_FRAG;
+	}
 }
 
 /* Put a buffer back into the ring, of which nothing is used any more */
@@ -201,12 +204,19 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 	data += dev->hdr_len;
 	len -= dev->hdr_len;
 
-	skb = napi_alloc_skb(&p->napi, SM_HEAD);
+	/*
+	 * Not napi_alloc_skb(): its heads are a quarter of a page each, and where
+	 * init_on_alloc is on, as in Debian, every one of these is cleared. This
+	 * size has a slab cache of its own.
+	 */
+	skb = __alloc_skb(NET_SKB_PAD + SM_HEAD, GFP_ATOMIC | __GFP_NOWARN, SKB_ALLOC_NAPI,
+			  NUMA_NO_NODE);
 	if (unlikely(!skb)) {
 		sm_virtio_recycle(p, page);
 		sm_virtio_merge(p, NULL, more);
 		return NULL;
 	}
+	skb_reserve(skb, NET_SKB_PAD);
 	head = min_t(u32, len, SM_HEAD);
 	memcpy(skb->data, data, head);
 	if (len > head || len >= ETH_HLEN + SM_COPY_BELOW)

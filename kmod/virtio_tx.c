@@ -65,7 +65,9 @@ static bool sm_virtio_tx_backlog(struct sm_virtio_pair *p)
 
 	while ((skb = skb_peek(&p->backlog))) {
 		err = sm_virtio_add(p, skb);
-		if (err == -ENOSPC || err == -ENOMEM)
+		/* A packet that an empty ring does not take never will be taken */
+		if ((err == -ENOSPC && p->tvq->num_free < virtqueue_get_vring_size(p->tvq)) ||
+		    err == -ENOMEM)
 			return false;
 		__skb_unlink(skb, &p->backlog);
 		if (unlikely(err))
@@ -92,14 +94,14 @@ void sm_virtio_reap(struct sm_virtio_pair *p, int budget)
 		bytes += skb->len;
 		napi_consume_skb(skb, budget);
 	}
+	if (unlikely(!skb_queue_empty(&p->backlog)))
+		sm_virtio_tx_backlog(p);
 	if (!packets)
 		return;
 	u64_stats_update_begin(&p->tx_sync);
 	u64_stats_add(&p->tx.packets, packets);
 	u64_stats_add(&p->tx.bytes, bytes);
 	u64_stats_update_end(&p->tx_sync);
-	if (unlikely(!skb_queue_empty(&p->backlog)))
-		sm_virtio_tx_backlog(p);
 }
 
 /**
@@ -140,6 +142,7 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 	else
 		err = sm_virtio_add(p, skb);
 	if (err == -ENOSPC) {
+		sm_virtio_kick(p);
 		sm_virtio_reap(p, 0);
 		err = sm_virtio_tx_backlog(p) ? sm_virtio_add(p, skb) : -ENOSPC;
 	}

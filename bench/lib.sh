@@ -49,10 +49,13 @@ bench_measure() {
 
 # bench_one SERVER SIZE CONNECTIONS SECONDS: warm up, measure; prints as bench_measure
 bench_one() {
+  local result
   bench_start "$1" "$2"
   bench_measure "$3" 1 >/dev/null
-  bench_measure "$3" "$4"
+  result=$(bench_measure "$3" "$4")
+  # Before the result is told: the caller goes on with the next server then
   bench_stop
+  echo "$result"
 }
 
 # median of the numbers on standard input

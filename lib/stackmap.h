@@ -497,10 +497,10 @@ static inline void stackmap_tx_commit_buf(struct stackmap_port *port, int fd,
  * @port: the port
  *
  * In order; slots of stackmap_conn connections are not shown, their queues have
- * them, nor are slots with a negative fd. slot->err tells why and off and len what is left. Nothing but a later
- * commit sends it: of a copy, or of the buffer after stackmap_keep() (with
- * STACKMAP_TX_KEEP it is the caller's anyway). Refused slots that were not
- * asked for are gone at the next sync.
+ * them, nor are slots with a negative fd. slot->err tells why and off and len
+ * what is left. Nothing but a later commit sends it: of a copy, or of the buffer
+ * after stackmap_keep() (with STACKMAP_TX_KEEP it is the caller's anyway).
+ * Refused slots that were not asked for are gone at the next sync.
  *
  * Return: a slot, valid until the next call, or NULL when there are no more.
  * Until NULL was returned fewer slots can be reserved.

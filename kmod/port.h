@@ -3,8 +3,7 @@
  * port.h - a port: one owner, one queue of a NIC, its rings, frames, sockets
  *
  * Locks, outermost first:
- *   sync_mutex  one sync at a time; guards tx_cur, the transmit batch and stats
- *		 of transmit
+ *   sync_mutex  one sync at a time; guards the transmit batch and sync_no
  *   lock	 (softirqs off) guards the NIC's state, the frames, the rings'
  *		 kernel side and the counters
  *   slock	 of a socket, as a softirq takes it

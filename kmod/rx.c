@@ -109,6 +109,7 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 			rx->frame = sm_frame_get(frames, SM_USER);
 			if (rx->frame == SM_NO_FRAME)
 				return 0;
+			slot->buf = rx->frame;
 		}
 		rx->used = 0;
 	}

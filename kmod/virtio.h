@@ -36,11 +36,11 @@ struct sm_virtio_stats {
  * @napi: whoever has it scheduled uses the receive queue
  * @nic: the port that owns the pair, or NULL. Changes only with @napi disabled
  * @rvq: receive queue; used by whoever has @napi
- * @rx_mrg: head of the packet that is being put together from several buffers
  * @rx_short: receive buffers that could not be had and are missing in the ring
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @backlog: packets for which the ring had no room, likewise
  * @burst_cpu: the CPU whose packets wait for the owner's flush, or -1
+ * @need_kick: the ring has packets that the device was not told of
  * @sg: of the packet being sent
  * @rx, @tx: statistics
  */

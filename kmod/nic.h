@@ -27,9 +27,11 @@ struct sm_nic;
  *	it is down, being reconfigured, or a softirq is polling it.
  * @begin: packets that are sent on this CPU from now on may wait for @flush.
  *	Called once claimed, at the start of a round of sync. May be NULL.
+ * @doorbell: tell the NIC of what was sent so far. Between begin and flush. May
+ *	be NULL.
  * @poll: receive up to @budget packets and run the stack on them. Returns how
  *	many. May find that the claim must be given up, and does so.
- * @flush: send what waits, with one doorbell, and end @begin. Called in every
+ * @flush: tell the NIC of what it does not know yet, and end @begin. Called in every
  *	round that called @begin, also when the claim was given up since.
  * @release: give the queue back to its interrupts. Nothing that has arrived
  *	meanwhile is left waiting for the next interrupt.
@@ -40,6 +42,7 @@ struct sm_nic_ops {
 	void (*close)(struct sm_nic *nic, struct net_device *dev);
 	bool (*claim)(struct sm_nic *nic);
 	void (*begin)(struct sm_nic *nic);
+	void (*doorbell)(struct sm_nic *nic);
 	int (*poll)(struct sm_nic *nic, int budget);
 	void (*flush)(struct sm_nic *nic);
 	void (*release)(struct sm_nic *nic);

@@ -160,6 +160,18 @@ static void sm_virtio_begin(struct sm_nic *nic)
 	WRITE_ONCE(sm_virtio_pair_of_nic(nic)->burst_cpu, smp_processor_id());
 }
 
+static void sm_virtio_doorbell(struct sm_nic *nic)
+{
+	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
+
+	/* Without the lock: a packet of this CPU is what matters here */
+	if (!READ_ONCE(p->unrung))
+		return;
+	__netif_tx_lock(sm_virtio_txq(p), smp_processor_id());
+	sm_virtio_kick(p);
+	__netif_tx_unlock(sm_virtio_txq(p));
+}
+
 static int sm_virtio_nic_poll(struct sm_nic *nic, int budget)
 {
 	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
@@ -185,6 +197,7 @@ const struct sm_nic_ops sm_nic_virtio = {
 	.close = sm_virtio_nic_close,
 	.claim = sm_virtio_claim,
 	.begin = sm_virtio_begin,
+	.doorbell = sm_virtio_doorbell,
 	.poll = sm_virtio_nic_poll,
 	.flush = sm_virtio_flush,
 	.release = sm_virtio_release,

@@ -334,6 +334,8 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 		if (begun)
 			nic->ops->begin(nic);
 		more = sm_tx(port, tx_head);
+		if (begun && nic->ops->doorbell)
+			nic->ops->doorbell(nic);
 		if (nic->claimed)
 			sm_port_run_nic(port);
 		/* Once, so that what arrives in one batch is grouped by socket */

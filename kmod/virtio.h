@@ -39,8 +39,9 @@ struct sm_virtio_stats {
  * @rx_short: receive buffers that could not be had and are missing in the ring
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @backlog: packets for which the ring had no room, likewise
- * @burst_cpu: the CPU whose packets wait for the owner's flush, or -1
- * @need_kick: the ring has packets that the device was not told of
+ * @burst_cpu: the CPU on which an owner's sync runs, whose packets wait for
+ *	others to share a doorbell with, or -1
+ * @unrung: packets in the ring that the device was not told of
  * @sg: of the packet being sent
  * @rx, @tx: statistics
  */
@@ -58,7 +59,7 @@ struct sm_virtio_pair {
 	struct virtqueue *tvq;
 	struct sk_buff_head backlog;
 	int burst_cpu;
-	bool need_kick;
+	u32 unrung;
 	struct scatterlist sg[SM_VIRTIO_SG];
 	struct u64_stats_sync tx_sync;
 	struct sm_virtio_stats tx;

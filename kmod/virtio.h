@@ -37,6 +37,7 @@ struct sm_virtio_stats {
  * @nic: the port that owns the pair, or NULL. Changes only with @napi disabled
  * @rvq: receive queue; used by whoever has @napi
  * @rx_short: receive buffers that could not be had and are missing in the ring
+ * @rx_unrung: receive buffers in the ring that the device was not told of
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @backlog: packets for which the ring had no room, likewise
  * @burst_cpu: the CPU on which an owner's sync runs, whose packets wait for
@@ -53,6 +54,7 @@ struct sm_virtio_pair {
 
 	struct virtqueue *rvq;
 	u32 rx_short;
+	u32 rx_unrung;
 	struct u64_stats_sync rx_sync;
 	struct sm_virtio_stats rx;
 

@@ -38,6 +38,7 @@ static int sm_virtio_post(struct sm_virtio_pair *p, struct page *page)
 
 	sg_init_table(&sg, 1);
 	sg_set_page(&sg, page, PAGE_SIZE, 0);
+	p->rx_unrung++;
 	return virtqueue_add_inbuf(p->rvq, &sg, 1, page, GFP_ATOMIC);
 }
 
@@ -74,11 +75,7 @@ static struct page *sm_virtio_buffer(struct sm_virtio_pair *p)
 	return page;
 }
 
-/**
- * sm_virtio_refill() - give the device all the receive buffers it has room for
- * @p: the pair; the caller has its NAPI, and the port's lock if it has an owner
- */
-void sm_virtio_refill(struct sm_virtio_pair *p)
+static void sm_virtio_fill(struct sm_virtio_pair *p)
 {
 	struct page *page;
 
@@ -92,7 +89,24 @@ void sm_virtio_refill(struct sm_virtio_pair *p)
 		}
 	}
 	p->rx_short = p->rvq->num_free;
-	virtqueue_kick(p->rvq);
+}
+
+static void sm_virtio_ring_rx(struct sm_virtio_pair *p)
+{
+	if (p->rx_unrung) {
+		p->rx_unrung = 0;
+		virtqueue_kick(p->rvq);
+	}
+}
+
+/**
+ * sm_virtio_refill() - give the device all the receive buffers it has room for
+ * @p: the pair; the caller has its NAPI, and the port's lock if it has an owner
+ */
+void sm_virtio_refill(struct sm_virtio_pair *p)
+{
+	sm_virtio_fill(p);
+	sm_virtio_ring_rx(p);
 }
 
 /**
@@ -274,7 +288,8 @@ int sm_virtio_receive(struct sm_virtio_pair *p, int budget)
 	}
 	if (!work) {
 		if (unlikely(p->rx_short))
-			sm_virtio_refill(p);
+			sm_virtio_fill(p);
+		sm_virtio_ring_rx(p);
 		return 0;
 	}
 	u64_stats_update_begin(&p->rx_sync);
@@ -283,7 +298,13 @@ int sm_virtio_receive(struct sm_virtio_pair *p, int budget)
 	u64_stats_add(&p->rx.dropped, dropped);
 	u64_stats_update_end(&p->rx_sync);
 	/* Before the stack sees any: it may take long */
-	sm_virtio_refill(p);
+	sm_virtio_fill(p);
+	/*
+	 * A device that has run out of buffers waits for the doorbell. While
+	 * there is more to receive it gets many buffers with each.
+	 */
+	if (work < budget || p->rx_unrung >= virtqueue_get_vring_size(p->rvq) / 2)
+		sm_virtio_ring_rx(p);
 	netif_receive_skb_list(&list);
 	return work;
 }

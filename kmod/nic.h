@@ -19,6 +19,10 @@ struct sm_nic;
 /**
  * struct sm_nic_ops - a kind of NIC
  * @kind: STACKMAP_NIC_*
+ * @budget: packets that a sync receives at most before it delivers. Few enough
+ *	for skbs and their heads to go round in the slab's and NAPI's per-CPU
+ *	caches: with 256 the slabs of a whole batch were freed and allocated, and
+ *	cleared, each time. Many enough for what a driver does once a poll.
  * @open: can this queue be driven? 0, -EINVAL (no such queue), -EOPNOTSUPP.
  *	Called under RTNL.
  * @close: the opposite. The NIC was released; afterwards it knows nothing of
@@ -38,6 +42,7 @@ struct sm_nic;
  */
 struct sm_nic_ops {
 	u32 kind;
+	int budget;
 	int (*open)(struct sm_nic *nic);
 	void (*close)(struct sm_nic *nic, struct net_device *dev);
 	bool (*claim)(struct sm_nic *nic);

@@ -146,6 +146,7 @@ static int sm_napi_poll(struct sm_nic *nic, int budget)
 
 const struct sm_nic_ops sm_nic_napi = {
 	.kind = STACKMAP_NIC_NAPI,
+	.budget = NAPI_POLL_WEIGHT,	/* what drivers are made for */
 	.open = sm_napi_open,
 	.claim = sm_napi_claim,
 	.poll = sm_napi_poll,

@@ -193,6 +193,7 @@ static void sm_virtio_flush(struct sm_nic *nic)
 
 const struct sm_nic_ops sm_nic_virtio = {
 	.kind = STACKMAP_NIC_VIRTIO,
+	.budget = 32,
 	.open = sm_virtio_nic_open,
 	.close = sm_virtio_nic_close,
 	.claim = sm_virtio_claim,

@@ -22,12 +22,6 @@
 
 #define SM_RING_DEFAULT		1024
 #define SM_STALL_DEFAULT_US	10000
-/*
- * Packets that a sync receives before it delivers. Few enough for skbs and
- * their heads to go round in the slab's and NAPI's per-CPU caches: with 256 the
- * slabs of a whole batch were freed and allocated, and cleared, each time.
- */
-#define SM_NIC_BUDGET		32
 
 static LIST_HEAD(sm_ports);
 static DEFINE_MUTEX(sm_ports_mutex);
@@ -290,7 +284,7 @@ static void sm_port_run_nic(struct sm_port *port)
 {
 	struct sm_nic *nic = &port->nic;
 
-	port->stats.nic_packets += nic->ops->poll(nic, SM_NIC_BUDGET);
+	port->stats.nic_packets += nic->ops->poll(nic, nic->ops->budget);
 	port->stats.nic_polls++;
 }
 

@@ -5,6 +5,7 @@
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
 # make bench      stackmap and its rivals in full (ROUNDS=3)
+# make instructions  guest instructions per request of each server
 # make vm         a shell in a guest that has all of it
 # make install    module for the running kernel, library, programs, man pages (DESTDIR, prefix)
 # make uninstall
@@ -20,7 +21,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all apps tools bench-servers test-programs kmod demo check bench vm install uninstall clean
+.PHONY: all apps tools bench-servers test-programs kmod demo check bench instructions vm install uninstall clean
 all: lib apps tools bench-servers test-programs
 
 include lib/Makefile.inc
@@ -82,6 +83,8 @@ check: all
 	tests/run
 bench: all
 	bench/run
+instructions: all
+	bench/instructions
 vm: all
 	scripts/stage $(FLAVOUR)
 	vm/shell --stage $(O)/stage-$(FLAVOUR)

@@ -33,6 +33,7 @@
 #define KEPT_BUFS	(1 + HTTP_PERSIST_COUNT)	/* what reply_init() takes */
 #define SPARE_BUFS	1024
 #define OTHER_FILES	16	/* descriptors for other things than connections */
+#define SPIN_ALWAYS_US	10000	/* a look at the clock and for signals so often */
 
 struct settings {
 	const char *ifname;
@@ -44,6 +45,7 @@ struct settings {
 	bool has_size;
 	bool reuseport;
 	unsigned long spin_us;
+	bool spin_always;
 	unsigned long idle_s;
 	struct stackmap_options options;
 };
@@ -63,7 +65,8 @@ static const char usage[] =
 	"      --reuseport       share the port with other processes, one for each queue\n"
 	"  -s, --size N          answer every request with N bytes from memory (64)\n"
 	"  -r, --root DIR        serve the files in DIR instead\n"
-	"      --spin USEC       poll the NIC for so long without traffic before sleeping (5000)\n"
+	"      --spin USEC       poll the NIC for so long without traffic before sleeping (5000);\n"
+	"                        'always': never sleep\n"
 	"      --idle-timeout S  close connections after so many idle seconds, 0 for never (60)\n"
 	"      --rx-slots N      slots in the receive ring, a power of two (1024)\n"
 	"      --tx-slots N      slots in the transmit ring, a power of two (1024)\n"
@@ -169,7 +172,11 @@ static int parse(int argc, char **argv, struct settings *set)
 			set->root = optarg;
 			break;
 		case SPIN:
-			err = number("--spin", 0, 1000000, &set->spin_us);
+			set->spin_always = !strcmp(optarg, "always");
+			if (set->spin_always)
+				set->spin_us = SPIN_ALWAYS_US;
+			else
+				err = number("--spin", 0, 1000000, &set->spin_us);
 			break;
 		case IDLE:
 			err = number("--idle-timeout", 0, 1000000, &set->idle_s);
@@ -311,7 +318,7 @@ static void handle_batch(void)
 	}
 }
 
-static int serve(unsigned int spin_us)
+static int serve(unsigned int spin_us, bool spin_always)
 {
 	uint64_t next_tick = now_ms() + server.tick_ms;
 	bool timed_out = false;
@@ -332,7 +339,7 @@ static int serve(unsigned int spin_us)
 
 		if (server.hurry || (spin_us && !timed_out)) {
 			n = stackmap_sync(server.port, server.hurry ? 0 : spin_us);
-			if (!n && (server.hurry || unsynced())) {
+			if (!n && (spin_always || server.hurry || unsynced())) {
 				server.hurry = unsynced();
 				continue;
 			}
@@ -460,7 +467,7 @@ int main(int argc, char **argv)
 	ret = start(&set);
 	if (!ret) {
 		announce(&set);
-		ret = serve(set.spin_us);
+		ret = serve(set.spin_us, set.spin_always);
 		printf("stackmap-httpd: %llu requests on %llu connections\n",
 		       (unsigned long long)server.requests,
 		       (unsigned long long)server.connections);

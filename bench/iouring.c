@@ -61,7 +61,7 @@ struct napi_args {
 #define SQ_ENTRIES	4096
 #define CQ_ENTRIES	16384
 #define BUF_SIZE	8192
-#define BUF_COUNT	4096	/* a power of two; 4 per connection at 1024 connections */
+#define BUF_MEM		(32u << 20)	/* of all buffers: 4 per connection at 1024 connections */
 #define BUF_GROUP	0
 #define CONN_MAX	32768
 #define IOVS		4096	/* for the sendmsg()s of one submission */
@@ -104,6 +104,8 @@ static struct {
 	bool ring_up;
 	struct io_uring_buf_ring *bufs;
 	char *buf_mem;
+	unsigned long buf_size;		/* a power of two */
+	unsigned int buf_count;		/* likewise */
 	unsigned int bufs_back;		/* given back, not yet shown to the kernel */
 	int listener, signals;
 	bool accepting, stop;
@@ -114,7 +116,7 @@ static struct {
 	uint32_t *dirty;
 	unsigned int ndirty;
 	uint64_t requests, connections, enters;
-} server = { .listener = -1, .signals = -1, .batch = 1 };
+} server = { .listener = -1, .signals = -1, .batch = 1, .buf_size = BUF_SIZE };
 
 /* Read by the kernel when the SQEs are submitted, so free again after. */
 static struct iovec iovs[IOVS];
@@ -467,7 +469,7 @@ static void on_cqe(const struct io_uring_cqe *cqe)
 	}
 	if (cqe->flags & IORING_CQE_F_BUFFER) {
 		bid = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-		buf = server.buf_mem + (size_t)bid * BUF_SIZE;
+		buf = server.buf_mem + bid * server.buf_size;
 	}
 	if (conn->open && (conn->generation & 0xffffff) == (cqe->user_data >> 32 & 0xffffff)) {
 		if (op == OP_RECV)
@@ -476,8 +478,9 @@ static void on_cqe(const struct io_uring_cqe *cqe)
 			on_sent(conn, op, cqe->res);
 	}
 	if (buf)
-		io_uring_buf_ring_add(server.bufs, (void *)buf, BUF_SIZE, bid,
-				      io_uring_buf_ring_mask(BUF_COUNT), server.bufs_back++);
+		io_uring_buf_ring_add(server.bufs, (void *)buf, server.buf_size, bid,
+				      io_uring_buf_ring_mask(server.buf_count),
+				      server.bufs_back++);
 }
 
 static int serve(void)
@@ -575,19 +578,18 @@ static int ring_init(void)
 
 static int bufs_init(void)
 {
-	size_t ring_size = BUF_COUNT * sizeof(struct io_uring_buf);
-	size_t mem_size = (size_t)BUF_COUNT * BUF_SIZE;
-	struct io_uring_buf_reg reg = { .ring_entries = BUF_COUNT, .bgid = BUF_GROUP };
+	size_t ring_size = server.buf_count * sizeof(struct io_uring_buf);
+	struct io_uring_buf_reg reg = { .ring_entries = server.buf_count, .bgid = BUF_GROUP };
 	void *ring, *mem;
 	unsigned int i;
 	int err;
 
 	ring = mmap(NULL, ring_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	mem = mmap(NULL, mem_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mem = mmap(NULL, BUF_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ring == MAP_FAILED || mem == MAP_FAILED)
 		return fail("buffers", errno);
 	/* The ring goes through all of them in turn: fewer TLB misses. A wish only. */
-	madvise(mem, mem_size, MADV_HUGEPAGE);
+	madvise(mem, BUF_MEM, MADV_HUGEPAGE);
 	server.bufs = ring;
 	server.buf_mem = mem;
 	reg.ring_addr = (uintptr_t)ring;
@@ -595,10 +597,11 @@ static int bufs_init(void)
 	if (err)
 		return fail("io_uring: register buffers", -err);
 	io_uring_buf_ring_init(server.bufs);
-	for (i = 0; i < BUF_COUNT; i++)
-		io_uring_buf_ring_add(server.bufs, server.buf_mem + (size_t)i * BUF_SIZE, BUF_SIZE,
-				      i, io_uring_buf_ring_mask(BUF_COUNT), i);
-	io_uring_buf_ring_advance(server.bufs, BUF_COUNT);
+	for (i = 0; i < server.buf_count; i++)
+		io_uring_buf_ring_add(server.bufs, server.buf_mem + i * server.buf_size,
+				      server.buf_size, i,
+				      io_uring_buf_ring_mask(server.buf_count), i);
+	io_uring_buf_ring_advance(server.bufs, server.buf_count);
 	return 0;
 }
 
@@ -618,6 +621,8 @@ static const char usage[] =
 	"  --addr ADDR     listen on this address (0.0.0.0)\n"
 	"  --port PORT     listen on this port (8080)\n"
 	"  --size N        respond with N bytes (64)\n"
+	"  --buf-size N    receive into buffers of N bytes, a power of two (8192); together they\n"
+	"                  have 32 MiB. Larger ones mean fewer calls of TCP for large bodies\n"
 	"  --napi[=USECS]  busy poll the NIC while waiting, for so long (200); Linux 6.9\n"
 	"  --no-prefer     with --napi: without prefer_busy_poll\n"
 	"  --help          show this\n";
@@ -642,6 +647,7 @@ int main(int argc, char **argv)
 		{ "addr", required_argument, NULL, 'a' },
 		{ "port", required_argument, NULL, 'p' },
 		{ "size", required_argument, NULL, 's' },
+		{ "buf-size", required_argument, NULL, 'b' },
 		{ "napi", optional_argument, NULL, 'n' },
 		{ "no-prefer", no_argument, NULL, 'N' },
 		{ "help", no_argument, NULL, 'h' },
@@ -668,6 +674,15 @@ int main(int argc, char **argv)
 			if (number("--size", optarg, 1ul << 30, &size))
 				return 2;
 			break;
+		case 'b':
+			if (number("--buf-size", optarg, 1 << 20, &server.buf_size))
+				return 2;
+			if (server.buf_size < 4096 || server.buf_size & (server.buf_size - 1)) {
+				fprintf(stderr, "bench-iouring: --buf-size: not a power of two from"
+					" 4096 on: %s\n", optarg);
+				return 2;
+			}
+			break;
 		case 'n':
 			usecs = 200;
 			if (optarg && number("--napi", optarg, 10000, &usecs))
@@ -689,6 +704,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 
+	server.buf_count = BUF_MEM / server.buf_size;
 	/* It limits direct descriptors too. */
 	server.nconns = CONN_MAX;
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
@@ -742,9 +758,9 @@ out:
 	if (server.ring_up)
 		io_uring_queue_exit(&server.ring);
 	if (server.bufs)
-		munmap(server.bufs, BUF_COUNT * sizeof(struct io_uring_buf));
+		munmap(server.bufs, server.buf_count * sizeof(struct io_uring_buf));
 	if (server.buf_mem)
-		munmap(server.buf_mem, (size_t)BUF_COUNT * BUF_SIZE);
+		munmap(server.buf_mem, BUF_MEM);
 	if (server.signals >= 0)
 		close(server.signals);
 	if (server.listener >= 0)

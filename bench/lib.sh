@@ -12,6 +12,8 @@ declare -A server_command=(
   [iouring]='bench-iouring --port 8080'
   [iouring-napi]='bench-iouring --port 8080 --napi'
 )
+# More options where requests have large bodies
+declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536')
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
@@ -21,13 +23,13 @@ bench_boot() {
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko'
 }
 
-# bench_start SERVER SIZE: start a server in the guest, return when it serves
+# bench_start SERVER SIZE [OPTIONS]: start a server in the guest, return when it serves
 bench_start() {
   local addr try change=unbind driver=virtio_net
   addr=$(vm/guest addr "$guest" 8080)
   [[ $1 != stackmap ]] || change=bind driver=stackmap_virtio
   vm/guest exec "$guest" -- "ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null"
-  vm/guest exec "$guest" -- "setsid ${server_command[$1]} --size $2 >/tmp/server.log 2>&1 </dev/null & echo \$! >/tmp/server.pid"
+  vm/guest exec "$guest" -- "setsid ${server_command[$1]} --size $2 ${3:-} >/tmp/server.log 2>&1 </dev/null & echo \$! >/tmp/server.pid"
   for try in {1..50}; do
     vm/guest host "$guest" -- curl -s -o /dev/null --max-time 2 "http://$addr/" && return
     sleep 0.1
@@ -41,22 +43,42 @@ bench_stop() {
     [ -d /proc/$p ] || exit 0; sleep 0.1; done; kill -9 $p'
 }
 
-# bench_measure CONNECTIONS SECONDS: prints "RPS P50_US P99_US ERRORS"
+# bench_measure CONNECTIONS SECONDS [SCRIPT]: prints "RPS P50_US P99_US ERRORS"
 bench_measure() {
-  vm/guest host "$guest" -- ${RT:-} timeout $(($2 + 30)) wrk -t1 -c"$1" -d"$2"s --timeout 10s -s bench/report.lua \
+  vm/guest host "$guest" -- timeout $(($2 + 30)) wrk -t1 -c"$1" -d"$2"s --timeout 10s -s "bench/${3:-report.lua}" \
     "http://$(vm/guest addr "$guest" 8080)/" | sed -n 's/^report //p'
 }
 
-# bench_one SERVER SIZE CONNECTIONS SECONDS: warm up, measure; prints as bench_measure
+# bench_one SERVER SIZE CONNECTIONS SECONDS [post]: warm up, measure; prints as bench_measure
 bench_one() {
-  local result
-  bench_start "$1" "$2"
-  bench_measure "$3" 1 >/dev/null
-  result=$(bench_measure "$3" "$4")
+  local result script=report.lua options=''
+  [[ ${5:-} != post ]] || script=post.lua options=${server_post_options[$1]:-}
+  bench_start "$1" "$2" "$options"
+  bench_measure "$3" 1 "$script" >/dev/null
+  result=$(bench_measure "$3" "$4" "$script")
   # Before the result is told: the caller goes on with the next server then
   bench_stop
   echo "$result"
 }
+
+# bench_icmp SERVER: the round trip of ICMP echoes to a NIC that its owner polls all the time, SERVER being
+# stackmap or stackmap-napi. The kernel answers them, so no server comes near it. Prints "P50_US P99_US"
+bench_icmp() {
+  local before after result
+  # A host that is busy elsewhere for 10 ms must not look like an owner that is
+  bench_start "$1" 64 '--spin always --stall-us 1000000'
+  before=$(bench_unpolled)
+  result=$(vm/guest host "$guest" -- ping -n -c 200 -i 0.002 -W 2 -w 20 "$(vm/guest addr "$guest")" |
+    sed -n 's/.* time=\([0-9.]*\) ms$/\1/p' | sort -n |
+    awk '{ v[NR] = $1 * 1000 } END { if (NR >= 190) printf "%d %d\n", v[int((NR + 1) / 2)], v[int(NR * 0.99)] }')
+  after=$(bench_unpolled)
+  bench_stop
+  [[ $before == "$after" ]] || { echo "bench_icmp: $1 did not poll all the time" >&2; return 1; }
+  echo "$result"
+}
+
+# How often the NIC went back to interrupts: its owner slept, or was late
+bench_unpolled() { vm/guest exec "$guest" -- 'stackmap stats' | awk '$1 == "sleeps" || $1 == "stalls" { print $1, $2 }'; }
 
 # median of the numbers on standard input
 median() { sort -n | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }

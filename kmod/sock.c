@@ -390,6 +390,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	port->nsocks++;
 	spin_unlock_bh(&port->list_lock);
 
+	sm_sock_use_queue(sk, port->nic.queue);
 	/* For those who look at this only, not at the ULP: the socket is taken */
 	__rcu_assign_sk_user_data_with_flags(sk, ss, SK_USER_DATA_NOCOPY);
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ss);

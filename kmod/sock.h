@@ -54,6 +54,17 @@ struct sm_sock {
 	struct rcu_head rcu;
 };
 
+/*
+ * Packets of @sk go out on the queue of its port, so that a NIC which steers by
+ * that (as a virtio one does) has the answers come in there. The network core
+ * forgets this when the socket's route changes.
+ */
+static inline void sm_sock_use_queue(struct sock *sk, int queue)
+{
+	if (unlikely(sk_tx_queue_get(sk) != queue))
+		sk_tx_queue_set(sk, queue);
+}
+
 int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);
 int sm_sock_detach(struct sm_port *port, s32 fd);
 void sm_sock_detach_all(struct sm_port *port);

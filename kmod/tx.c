@@ -154,6 +154,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		ret = -EBADF;
 		goto unlock;
 	} else {
+		sm_sock_use_queue(sk, port->nic.queue);
 		gfp = sk->sk_allocation;
 		sk->sk_allocation = GFP_ATOMIC;
 		ret = tcp_sendmsg_locked(sk, &msg, b->bytes);

@@ -205,13 +205,37 @@ static int sm_virtio_set_mac(struct net_device *netdev, void *addr)
 	return 0;
 }
 
+static bool sm_virtio_is_owned(const struct net_device *netdev, int queue)
+{
+	const struct sm_virtio *dev = netdev_priv(netdev);
+
+	return queue >= 0 && queue < netdev->real_num_tx_queues &&
+	       READ_ONCE(dev->pair[queue].nic);
+}
+
 /*
- * A packet of a connection goes out on the queue that the thread's CPU serves;
- * one that is forwarded, on the queue it came in.
+ * The device steers a connection to the queue on which it was last heard of. So
+ * a packet goes out on the queue of the port that its socket is attached to,
+ * which has noted it there (sm_sock_use_queue()); before that, the answer to a
+ * SYN say, on the queue where its connection came in. What has neither and
+ * is sent in an owner's sync goes with its burst; what is forwarded, on
+ * the queue it came in; all else, on the queue that this CPU serves.
  */
 static u16 sm_virtio_select_queue(struct net_device *netdev, struct sk_buff *skb,
 				  struct net_device *sb)
 {
+	const struct sm_virtio *dev = netdev_priv(netdev);
+	int queue = sk_tx_queue_get(skb->sk);
+	u32 i;
+
+	if (sm_virtio_is_owned(netdev, queue))
+		return queue;
+	queue = sk_rx_queue_get(skb->sk);
+	if (sm_virtio_is_owned(netdev, queue))
+		return queue;
+	for (i = 0; i < netdev->real_num_tx_queues; i++)
+		if (READ_ONCE(dev->pair[i].burst_cpu) == smp_processor_id())
+			return i;
 	if (!skb->sk && skb_rx_queue_recorded(skb))
 		return skb_get_rx_queue(skb) % netdev->real_num_tx_queues;
 	return netdev_pick_tx(netdev, skb, sb);

@@ -241,6 +241,23 @@ uint32_t stackmap_attach(struct stackmap_port *port, int fd, uint64_t cookie);
 int stackmap_detach(struct stackmap_port *port, int fd);
 
 /**
+ * stackmap_steer() - have each connection accepted where its packets arrive
+ * @listener: one of the listeners
+ * @queues: for each listener the queue of the port it is attached to
+ * @n: how many, at most 2047
+ *
+ * For a program with several ports on one interface: it makes a listener for
+ * each, all with SO_REUSEPORT and on the same address, and calls listen() in
+ * the order of @queues. From this call on, a connection is accepted from the
+ * i-th of them if it arrives on queue queues[i], and from any of them if it
+ * arrives elsewhere. When a listener is closed, the last takes its place.
+ *
+ * Return: 0, or -1 and errno: EINVAL (no SO_REUSEPORT, or @n out of range),
+ * EBADF, ENOTSOCK, ENOMEM.
+ */
+int stackmap_steer(int listener, const unsigned int *queues, unsigned int n);
+
+/**
  * stackmap_forget() - show no more receive slots of a socket
  * @port: the port
  * @fd: a socket attached by stackmap_attach()

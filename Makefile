@@ -50,7 +50,7 @@ HTTPD_SRCS	:= $(wildcard apps/stackmap-httpd*.c apps/httpd*.c) apps/http.c
 TOOL_SRCS	:= $(wildcard tools/*.c)
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -lpthread
 $(O)/echo: $(call objs,apps/echo.c) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 $(O)/stackmap: $(call objs,$(TOOL_SRCS)) $(LIB_A)

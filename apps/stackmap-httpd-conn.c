@@ -19,7 +19,7 @@
 #define IN_TOTAL_MAX	(64u << 20)
 #define IGNORED_MAX	(4u << 20)	/* bytes ignored after our FIN until we do not wait for theirs */
 
-static struct conn *spare;
+static _Thread_local struct conn *spare;
 
 /* Takes fd over, or returns NULL and leaves it */
 struct conn *conn_open(int fd)

@@ -110,7 +110,7 @@ int listener_start(void)
  */
 static void listener_stop(const char *why)
 {
-	static bool said;
+	static _Thread_local bool said;
 
 	if (!said)
 		fprintf(stderr, "stackmap-httpd: %s (%u connections): new ones wait until others"

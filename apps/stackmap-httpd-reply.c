@@ -10,7 +10,7 @@
 
 #include "stackmap-httpd.h"
 
-static struct {
+static _Thread_local struct {
 	uint64_t body_len;	/* of the whole response */
 	uint32_t body;		/* the buffer full of body */
 	struct {

@@ -2,7 +2,7 @@
 /*
  * stackmap-httpd.c - an HTTP/1.1 server on a NIC of its own: command line and main loop
  *
- * One thread, one port. In steady state a batch of requests costs one system call: the sync that
+ * One thread, one port, and as many of both as there are queues. In steady state a batch of requests costs one system call: the sync that
  * sends the last batch's responses, polls the NIC and brings the next batch. Without traffic for
  * --spin microseconds the loop sleeps, and the NIC is back on interrupts.
  */
@@ -35,22 +35,7 @@
 #define OTHER_FILES	16	/* descriptors for other things than connections */
 #define SPIN_ALWAYS_US	10000	/* a look at the clock and for signals so often */
 
-struct settings {
-	const char *ifname;
-	const char *addr;
-	const char *root;
-	unsigned long queue;
-	unsigned long port;
-	unsigned long size;
-	bool has_size;
-	bool reuseport;
-	unsigned long spin_us;
-	bool spin_always;
-	unsigned long idle_s;
-	struct stackmap_options options;
-};
-
-struct server server = { .listener = -1, .root = -1 };
+_Thread_local struct server server = { .listener = -1, .root = -1 };
 
 static volatile sig_atomic_t stop;
 
@@ -59,7 +44,7 @@ static const char usage[] =
 	"An HTTP/1.1 server that owns a queue of a network interface, through stackmap.ko.\n"
 	"\n"
 	"  -i, --interface NAME  own this interface (eth0)\n"
-	"  -q, --queue N         this receive queue of it (0)\n"
+	"  -q, --queue LIST      these receive queues of it, as '0-3' or '0,2': a thread for each (0)\n"
 	"  -a, --addr ADDR       listen on this address (all, IPv6 and IPv4)\n"
 	"  -p, --port PORT       listen on this port (8080)\n"
 	"      --reuseport       share the port with other processes, one for each queue\n"
@@ -81,6 +66,11 @@ static const char usage[] =
 static void on_signal(int sig)
 {
 	(void)sig;
+	stop = 1;
+}
+
+void server_stop(void)
+{
 	stop = 1;
 }
 
@@ -107,6 +97,44 @@ static int number32(const char *option, unsigned long min, unsigned long max, ui
 		return -1;
 	*out = value;
 	return 0;
+}
+
+/* "0", "0,2", "0-3,8": adds to the queues */
+static int queue_list(struct settings *set)
+{
+	const char *p = optarg;
+	unsigned long first, last, i;
+	char *end;
+
+	do {
+		if (*p < '0' || *p > '9')
+			goto bad;
+		first = strtoul(p, &end, 10);
+		last = first;
+		if (*end == '-') {
+			p = end + 1;
+			if (*p < '0' || *p > '9')
+				goto bad;
+			last = strtoul(p, &end, 10);
+		}
+		if (first > last || last > UINT16_MAX)
+			goto bad;
+		for (i = first; i <= last; i++) {
+			if (set->nqueues == QUEUES_MAX) {
+				fprintf(stderr, "stackmap-httpd: --queue: more than %d queues: run"
+					" several processes, with --reuseport\n", QUEUES_MAX);
+				return -1;
+			}
+			set->queues[set->nqueues++] = i;
+		}
+		p = end + 1;
+	} while (*end == ',');
+	if (!*end)
+		return 0;
+bad:
+	fprintf(stderr, "stackmap-httpd: --queue takes numbers up to %d as '0-3' or '0,2', not"
+		" '%s'\n", UINT16_MAX, optarg);
+	return -1;
 }
 
 static int ring_size(const char *option, uint32_t *out)
@@ -153,7 +181,7 @@ static int parse(int argc, char **argv, struct settings *set)
 			set->ifname = optarg;
 			break;
 		case 'q':
-			err = number("--queue", 0, UINT16_MAX, &set->queue);
+			err = queue_list(set);
 			break;
 		case 'a':
 			set->addr = optarg;
@@ -218,6 +246,8 @@ static int parse(int argc, char **argv, struct settings *set)
 		fprintf(stderr, "stackmap-httpd: '%s' is not an option: see --help\n", argv[optind]);
 		err = -1;
 	}
+	if (!set->nqueues)
+		set->nqueues = 1;	/* 0 */
 	if (!err && set->root && set->has_size) {
 		fputs("stackmap-httpd: --size and --root exclude each other: give one\n", stderr);
 		err = -1;
@@ -226,7 +256,7 @@ static int parse(int argc, char **argv, struct settings *set)
 }
 
 /* As many descriptors as we may have; a connection with a file has two */
-static void limit_conns(void)
+static void limit_conns(unsigned int threads)
 {
 	struct rlimit files = { .rlim_cur = 1024 };
 	rlim_t most;
@@ -241,6 +271,7 @@ static void limit_conns(void)
 	most = files.rlim_cur > OTHER_FILES ? files.rlim_cur - OTHER_FILES : 1;
 	if (server.root >= 0)
 		most = (most + 1) / 2;
+	most = (most + threads - 1) / threads;
 	server.max_conns = most < INT32_MAX ? most : INT32_MAX;
 }
 
@@ -281,12 +312,12 @@ static int sleep_on_port(int timeout_ms, bool *timed_out)
 	sigemptyset(&block);
 	sigaddset(&block, SIGINT);
 	sigaddset(&block, SIGTERM);
-	sigprocmask(SIG_BLOCK, &block, &before);
+	pthread_sigmask(SIG_BLOCK, &block, &before);
 	if (!stop)
 		n = stackmap_idle(server.port);
 	if (!stop && !n)
 		*timed_out = !ppoll(&pfd, 1, timeout_ms < 0 ? NULL : &ts, &before);
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return n;
 }
 
@@ -318,8 +349,9 @@ static void handle_batch(void)
 	}
 }
 
-static int serve(unsigned int spin_us, bool spin_always)
+int server_run(const struct settings *set)
 {
+	unsigned int spin_us = set->spin_us;
 	uint64_t next_tick = now_ms() + server.tick_ms;
 	bool timed_out = false;
 
@@ -339,7 +371,7 @@ static int serve(unsigned int spin_us, bool spin_always)
 
 		if (server.hurry || (spin_us && !timed_out)) {
 			n = stackmap_sync(server.port, server.hurry ? 0 : spin_us);
-			if (!n && (spin_always || server.hurry || unsynced())) {
+			if (!n && (set->spin_always || server.hurry || unsynced())) {
 				server.hurry = unsynced();
 				continue;
 			}
@@ -389,14 +421,18 @@ static void own_address(const struct settings *set, char *out, size_t cap)
 	snprintf(out, cap, strchr(host, ':') ? "[%s]" : "%s", host);
 }
 
-static void announce(const struct settings *set)
+void announce(const struct settings *set)
 {
 	const struct stackmap_register *reg = stackmap_params(server.port);
 	char host[INET6_ADDRSTRLEN + IFNAMSIZ + 4];
+	unsigned int i;
 
 	own_address(set, host, sizeof(host));
-	printf("stackmap-httpd: owns %s queue %lu (%s), serves ", set->ifname, set->queue,
-	       reg->nic == STACKMAP_NIC_VIRTIO ? "virtio" : "napi");
+	printf("stackmap-httpd: owns %s queue%s %u", set->ifname, set->nqueues > 1 ? "s" : "",
+	       set->queues[0]);
+	for (i = 1; i < set->nqueues; i++)
+		printf(",%u", set->queues[i]);
+	printf(" (%s), serves ", reg->nic == STACKMAP_NIC_VIRTIO ? "virtio" : "napi");
 	if (set->root)
 		printf("%s", set->root);
 	else
@@ -406,7 +442,7 @@ static void announce(const struct settings *set)
 }
 
 /* Returns 0, or -1 and has told why */
-static int start(const struct settings *set)
+int server_start(const struct settings *set, unsigned int queue)
 {
 	if (set->root) {
 		server.root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -416,15 +452,15 @@ static int start(const struct settings *set)
 			return -1;
 		}
 	}
-	limit_conns();
+	limit_conns(set->nqueues);
 	set_timeouts(set->idle_s);
-	server.listener = listen_on(set->addr, set->port, set->reuseport);
+	server.listener = listen_on(set->addr, set->port, set->reuseport || set->nqueues > 1);
 	if (server.listener < 0)
 		return -1;
-	server.port = stackmap_open(set->ifname, set->queue, &set->options);
+	server.port = stackmap_open(set->ifname, queue, &set->options);
 	if (!server.port) {
-		fprintf(stderr, "stackmap-httpd: cannot own %s queue %lu: %s\n", set->ifname,
-			set->queue, stackmap_open_hint(errno));
+		fprintf(stderr, "stackmap-httpd: cannot own %s queue %u: %s\n", set->ifname,
+			queue, stackmap_open_hint(errno));
 		return -1;
 	}
 	server.seg = stackmap_frame_size(server.port);
@@ -440,6 +476,17 @@ static int start(const struct settings *set)
 		return -1;
 	}
 	return 0;
+}
+
+void server_end(void)
+{
+	if (server.port)
+		conn_free_all();
+	stackmap_close(server.port);
+	if (server.listener >= 0)
+		close(server.listener);
+	if (server.root >= 0)
+		close(server.root);
 }
 
 int main(int argc, char **argv)
@@ -464,20 +511,5 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 
-	ret = start(&set);
-	if (!ret) {
-		announce(&set);
-		ret = serve(set.spin_us, set.spin_always);
-		printf("stackmap-httpd: %llu requests on %llu connections\n",
-		       (unsigned long long)server.requests,
-		       (unsigned long long)server.connections);
-	}
-	if (server.port)
-		conn_free_all();
-	stackmap_close(server.port);
-	if (server.listener >= 0)
-		close(server.listener);
-	if (server.root >= 0)
-		close(server.root);
-	return ret ? 1 : 0;
+	return threads_run(&set) ? 1 : 0;
 }

@@ -57,8 +57,32 @@ struct conn {
 	struct http_conn http;
 };
 
+#define QUEUES_MAX	64
+
 /**
- * struct server - the program: one port, one listener, one thread
+ * struct settings - the command line
+ * @spin_always: never sleep
+ * @queues: what --queue says, @nqueues of them
+ * @has_size: it was given
+ */
+struct settings {
+	const char *ifname;
+	const char *addr;
+	const char *root;
+	unsigned int queues[QUEUES_MAX];
+	unsigned int nqueues;
+	unsigned long port;
+	unsigned long size;
+	bool has_size;
+	bool reuseport;
+	unsigned long spin_us;
+	bool spin_always;
+	unsigned long idle_s;
+	struct stackmap_options options;
+};
+
+/**
+ * struct server - what a thread serves: one port, one listener
  * @port: the port
  * @listener: the listening socket
  * @accepting: it is attached
@@ -94,7 +118,18 @@ struct server {
 	uint64_t connections;
 };
 
-extern struct server server;
+/* Each thread's own: nothing is shared between threads */
+extern _Thread_local struct server server;
+
+/* stackmap-httpd.c: one server, in the calling thread */
+int server_start(const struct settings *set, unsigned int queue);
+int server_run(const struct settings *set);
+void server_end(void);
+void server_stop(void);		/* all of them: they look after the next signal */
+void announce(const struct settings *set);
+
+/* stackmap-httpd-threads.c */
+int threads_run(const struct settings *set);
 
 /* stackmap-httpd-listen.c */
 int listen_on(const char *addr, unsigned int port, bool reuseport);

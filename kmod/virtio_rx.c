@@ -168,10 +168,17 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
 	}
 }
 
-/* Put a buffer back into the ring, of which nothing is used any more */
+/*
+ * Put a buffer back into the ring, of which nothing is used any more. The refill
+ * puts a frame in the place of one that is not the port's: ACKs would keep it in
+ * the ring for good, and payload that hits it has to be copied.
+ */
 static void sm_virtio_recycle(struct sm_virtio_pair *p, struct page *page)
 {
-	if (unlikely(sm_virtio_post(p, page)))
+	if (p->nic && unlikely(sm_virtio_frame_of(p, page) == SM_NO_FRAME) &&
+	    p->nic->frames->pool != SM_NO_FRAME)
+		put_page(page);
+	else if (unlikely(sm_virtio_post(p, page)))
 		sm_virtio_unpost(p, page);
 }
 

@@ -14,6 +14,9 @@
  *   linger ADDR PORT MS	one exchange, then wait for FIN or RST: "ok fin" or "ok rst"
  *   nobody ADDR PORT MS	never read: "ok fin" or "ok rst", by what poll() tells
  *   half ADDR PORT SEED BYTES	send BYTES, FIN, then read them all back and FIN
+ *   pieces ADDR PORT SEED PIECE N FIRST	send PIECE bytes, N times, each after the last
+ *		has come back: so each is a segment, or a few, of its own. FIRST of the
+ *		bytes, if not 0, are sent before the others
  *   slow ADDR PORT SEED BYTES MS	ask for BYTES, do not read for MS, then read all
  *   target ADDR PORT N		listen ("ready"), echo on N connections, each until FIN
  *   rstarget ADDR PORT		listen ("ready"), accept one, reset it
@@ -319,6 +322,26 @@ static void cmd_half(const char *addr, int port, uint32_t seed, uint32_t bytes)
 	answer("ok");
 }
 
+static void cmd_pieces(const char *addr, int port, uint32_t seed, uint32_t piece, int n,
+		       uint32_t first)
+{
+	int fd = must_connect(addr, port), i;
+	uint8_t b[BLOCK];
+
+	for (i = 0; i < n; i++) {
+		pat_fill(b, seed, (uint64_t)i * piece, piece);
+		if (!send_all(fd, b, first) || !send_all(fd, b + first, piece - first) ||
+		    !recv_all(fd, b, piece))
+			answer("fail pieces: piece %d of %u bytes: %s", i, piece, strerror(errno));
+		if (!pat_is(b, seed, (uint64_t)i * piece, piece))
+			answer("fail pieces: wrong bytes in piece %d of %u bytes", i, piece);
+	}
+	shutdown(fd, SHUT_WR);
+	if (recv(fd, b, 1, 0) != 0)
+		answer("fail pieces: no FIN");
+	answer("ok");
+}
+
 static void cmd_slow(const char *addr, int port, uint32_t seed, uint64_t bytes, int ms)
 {
 	int fd = must_connect(addr, port);
@@ -427,6 +450,8 @@ static void command(char *line)
 		cmd_nobody(addr, port, v[0]);
 	if (!strcmp(cmd, "half"))
 		cmd_half(addr, port, v[0], v[1]);
+	if (!strcmp(cmd, "pieces") && v[1] <= BLOCK && v[3] < v[1])
+		cmd_pieces(addr, port, v[0], v[1], v[2], v[3]);
 	if (!strcmp(cmd, "slow"))
 		cmd_slow(addr, port, v[0], v[1], v[2]);
 	if (!strcmp(cmd, "target"))

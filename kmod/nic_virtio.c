@@ -99,7 +99,7 @@ int sm_virtio_poll(struct napi_struct *napi, int budget)
 /* Let the pair change hands; under RTNL */
 static void sm_virtio_set_nic(struct sm_virtio_pair *p, struct sm_nic *nic)
 {
-	bool up = netif_running(p->dev->netdev);
+	bool up = netif_running(p->dev->netdev) && !p->dev->asleep;
 
 	if (up)
 		napi_disable(&p->napi);
@@ -153,6 +153,22 @@ static void sm_virtio_release(struct sm_nic *nic)
 {
 	nic->claimed = false;
 	__napi_schedule(nic->napi);
+}
+
+/**
+ * sm_virtio_disown() - the owner, if any, has to claim the pair anew
+ * @p: the pair, which is not to be used for a while; under RTNL
+ */
+void sm_virtio_disown(struct sm_virtio_pair *p)
+{
+	struct sm_nic *nic = p->nic;
+
+	if (!nic)
+		return;
+	spin_lock_bh(nic->lock);
+	if (nic->claimed)
+		sm_virtio_release(nic);
+	spin_unlock_bh(nic->lock);
 }
 
 static void sm_virtio_begin(struct sm_nic *nic)

@@ -80,6 +80,7 @@ struct sm_virtio {
 	u32 hdr_len;
 	u32 npairs;			/* that the device has */
 	bool mergeable;
+	bool asleep;			/* suspended: it has no queues. Under RTNL */
 	bool announced_up;
 	struct sm_virtio_pair pair[];
 };
@@ -97,6 +98,7 @@ void sm_virtio_tx_drain(struct sm_virtio_pair *p);
 
 /* nic_virtio.c */
 int sm_virtio_poll(struct napi_struct *napi, int budget);
+void sm_virtio_disown(struct sm_virtio_pair *p);
 void sm_virtio_interrupt(struct virtqueue *vq);
 struct sm_virtio_pair *sm_virtio_pair_of(const struct net_device *netdev, u32 queue);
 

@@ -104,6 +104,18 @@ static int sm_virtio_set_pairs(struct sm_virtio *dev, u16 pairs)
 	return err;
 }
 
+static int sm_virtio_send_mac(struct sm_virtio *dev, const u8 *mac)
+{
+	int err;
+
+	mutex_lock(&dev->cvq_mutex);
+	ether_addr_copy(dev->ctrl->arg.mac, mac);
+	err = sm_virtio_command(dev, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
+				ETH_ALEN);
+	mutex_unlock(&dev->cvq_mutex);
+	return err;
+}
+
 /* ------------------------------------------------------------------ netdev */
 
 static int sm_virtio_open(struct net_device *netdev)
@@ -111,6 +123,8 @@ static int sm_virtio_open(struct net_device *netdev)
 	struct sm_virtio *dev = netdev_priv(netdev);
 	u32 i;
 
+	if (dev->asleep)
+		return -ENODEV;
 	for (i = 0; i < dev->npairs; i++) {
 		struct sm_virtio_pair *p = &dev->pair[i];
 
@@ -137,6 +151,9 @@ static int sm_virtio_stop(struct net_device *netdev)
 	struct sm_virtio *dev = netdev_priv(netdev);
 	u32 i;
 
+	/* It was stopped then, and could not be started again */
+	if (dev->asleep)
+		return 0;
 	cancel_work_sync(&dev->config_work);
 	for (i = 0; i < dev->npairs; i++) {
 		napi_disable(&dev->pair[i].napi);
@@ -194,11 +211,7 @@ static int sm_virtio_set_mac(struct net_device *netdev, void *addr)
 	err = eth_prepare_mac_addr_change(netdev, addr);
 	if (err)
 		return err;
-	mutex_lock(&dev->cvq_mutex);
-	ether_addr_copy(dev->ctrl->arg.mac, sa->sa_data);
-	err = sm_virtio_command(dev, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET,
-				ETH_ALEN);
-	mutex_unlock(&dev->cvq_mutex);
+	err = sm_virtio_send_mac(dev, sa->sa_data);
 	if (err)
 		return err;
 	eth_commit_mac_addr_change(netdev, addr);
@@ -357,7 +370,7 @@ static void sm_virtio_config_changed(struct virtio_device *vdev)
 {
 	struct sm_virtio *dev = vdev->priv;
 
-	if (netif_running(dev->netdev))
+	if (netif_running(dev->netdev) && !READ_ONCE(dev->asleep))
 		schedule_work(&dev->config_work);
 }
 
@@ -526,19 +539,37 @@ free:
 	return err;
 }
 
+/* Reset the device, take back what it has and delete its queues. Under RTNL */
+static void sm_virtio_del_vqs(struct sm_virtio *dev)
+{
+	u32 i;
+
+	virtio_reset_device(dev->vdev);
+	for (i = 0; i < dev->npairs; i++) {
+		struct sm_virtio_pair *p = &dev->pair[i];
+
+		if (p->nic) {
+			spin_lock_bh(p->nic->lock);
+			sm_virtio_rx_drain(p);
+			spin_unlock_bh(p->nic->lock);
+		} else {
+			sm_virtio_rx_drain(p);
+		}
+		sm_virtio_tx_drain(p);
+	}
+	dev->vdev->config->del_vqs(dev->vdev);
+}
+
 static void sm_virtio_remove(struct virtio_device *vdev)
 {
 	struct sm_virtio *dev = vdev->priv;
-	u32 i;
 
 	unregister_netdev(dev->netdev);
 	cancel_work_sync(&dev->config_work);
-	virtio_reset_device(vdev);
-	for (i = 0; i < dev->npairs; i++) {
-		sm_virtio_rx_drain(&dev->pair[i]);
-		sm_virtio_tx_drain(&dev->pair[i]);
-	}
-	vdev->config->del_vqs(vdev);
+	rtnl_lock();
+	if (!dev->asleep)
+		sm_virtio_del_vqs(dev);
+	rtnl_unlock();
 	kfree(dev->ctrl);
 	free_netdev(dev->netdev);
 }
@@ -602,10 +633,57 @@ static int sm_virtio_validate(struct virtio_device *vdev)
 }
 
 #ifdef CONFIG_PM_SLEEP
-/* Its queues would have to be made anew: unbind it before suspending */
+/*
+ * The device loses its queues, and all that is in them. A port keeps its pair:
+ * it cannot claim it meanwhile, as it cannot while the interface is down.
+ */
 static int sm_virtio_freeze(struct virtio_device *vdev)
 {
-	return -EOPNOTSUPP;
+	struct sm_virtio *dev = vdev->priv;
+	struct net_device *netdev = dev->netdev;
+	u32 i;
+
+	rtnl_lock();
+	if (netif_running(netdev)) {
+		/* Without a queueing discipline nothing can be sent */
+		dev_deactivate(netdev);
+		for (i = 0; i < dev->npairs; i++)
+			sm_virtio_disown(&dev->pair[i]);
+		sm_virtio_stop(netdev);
+	}
+	netif_device_detach(netdev);
+	WRITE_ONCE(dev->asleep, true);
+	cancel_work_sync(&dev->config_work);
+	sm_virtio_del_vqs(dev);
+	rtnl_unlock();
+	return 0;
+}
+
+static int sm_virtio_restore(struct virtio_device *vdev)
+{
+	struct sm_virtio *dev = vdev->priv;
+	struct net_device *netdev = dev->netdev;
+	int err;
+
+	rtnl_lock();
+	err = sm_virtio_find_vqs(dev);
+	if (err)
+		goto unlock;
+	virtio_device_ready(vdev);
+	WRITE_ONCE(dev->asleep, false);
+	if (sm_virtio_set_pairs(dev, netdev->real_num_rx_queues))
+		netdev_warn(netdev, "the device does not switch to %u queues any more\n",
+			    netdev->real_num_rx_queues);
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_CTRL_MAC_ADDR) &&
+	    sm_virtio_send_mac(dev, netdev->dev_addr))
+		netdev_warn(netdev, "the device does not take its MAC address again\n");
+	/* The carrier comes back with the configuration, and the queueing discipline with it */
+	if (netif_running(netdev))
+		sm_virtio_open(netdev);
+	netif_device_attach(netdev);
+unlock:
+	rtnl_unlock();
+	return err;
 }
 #endif
 
@@ -621,6 +699,7 @@ static struct virtio_driver sm_virtio_driver = {
 	.config_changed = sm_virtio_config_changed,
 #ifdef CONFIG_PM_SLEEP
 	.freeze = sm_virtio_freeze,
+	.restore = sm_virtio_restore,
 #endif
 };
 

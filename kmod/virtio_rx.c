@@ -111,14 +111,15 @@ void sm_virtio_refill(struct sm_virtio_pair *p)
 
 /**
  * sm_virtio_rx_drain() - take all buffers back from a device that was reset
- * @p: the pair; nobody else uses it
+ * @p: the pair; nobody else uses it. The caller has the port's lock if it has
+ *	an owner
  */
 void sm_virtio_rx_drain(struct sm_virtio_pair *p)
 {
 	struct page *page;
 
 	while ((page = virtqueue_detach_unused_buf(p->rvq)))
-		put_page(page);
+		sm_virtio_unpost(p, page);
 }
 
 /*

@@ -17,6 +17,7 @@
 struct sm_file {
 	struct mutex mutex;	/* one registration at a time */
 	struct sm_port *port;
+	wait_queue_head_t wait;	/* poll(), before there is a port and afterwards */
 };
 
 static struct sm_port *sm_port_of(struct file *file)
@@ -34,6 +35,7 @@ static int sm_open(struct inode *inode, struct file *file)
 	if (!sf)
 		return -ENOMEM;
 	mutex_init(&sf->mutex);
+	init_waitqueue_head(&sf->wait);
 	file->private_data = sf;
 	return nonseekable_open(inode, file);
 }
@@ -62,7 +64,7 @@ static int sm_ioctl_register(struct sm_file *sf, void __user *arg)
 	err = -EBUSY;
 	if (sf->port)
 		goto unlock;
-	port = sm_port_register(&reg);
+	port = sm_port_register(&reg, &sf->wait);
 	err = PTR_ERR_OR_ZERO(port);
 	if (err)
 		goto unlock;
@@ -73,6 +75,8 @@ static int sm_ioctl_register(struct sm_file *sf, void __user *arg)
 	}
 	/* Pairs with sm_port_of(): the port is seen whole, or not at all */
 	smp_store_release(&sf->port, port);
+	/* Who has it in an epoll set already may write now */
+	wake_up_interruptible_poll(&sf->wait, EPOLLOUT | EPOLLWRNORM);
 unlock:
 	mutex_unlock(&sf->mutex);
 	return err;
@@ -153,9 +157,12 @@ static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 static __poll_t sm_poll(struct file *file, poll_table *wait)
 {
-	struct sm_port *port = sm_port_of(file);
+	struct sm_file *sf = file->private_data;
+	struct sm_port *port;
 
-	return port ? sm_port_poll(port, file, wait) : EPOLLERR;
+	poll_wait(file, &sf->wait, wait);
+	port = sm_port_of(file);
+	return port ? sm_port_poll(port, wait) : EPOLLERR;
 }
 
 static int sm_mmap(struct file *file, struct vm_area_struct *vma)

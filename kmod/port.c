@@ -174,10 +174,11 @@ static void sm_stall_check(struct timer_list *timer);
 /**
  * sm_port_register() - STACKMAP_IOC_REGISTER
  * @reg: what the application asks for; becomes what it gets
+ * @wait: of the file, where poll() waits; it outlives the port
  *
  * Return: the port, or an errno as listed in stackmap.h.
  */
-struct sm_port *sm_port_register(struct stackmap_register *reg)
+struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_t *wait)
 {
 	struct sm_port *port;
 	int err;
@@ -199,7 +200,7 @@ struct sm_port *sm_port_register(struct stackmap_register *reg)
 	port->nic.lock = &port->lock;
 	port->nic.frames = &port->frames;
 	xa_init_flags(&port->by_fd, XA_FLAGS_LOCK_BH);
-	init_waitqueue_head(&port->wait);
+	port->wait = wait;
 	timer_setup(&port->stall_timer, sm_stall_check, 0);
 
 	err = sm_port_alloc_memory(port);
@@ -237,7 +238,7 @@ static void sm_port_drop_dev(struct sm_port *port)
 	if (port->nic.ops->close)
 		port->nic.ops->close(&port->nic, dev);
 	netdev_put(dev, &port->nic.tracker);
-	wake_up_interruptible_poll(&port->wait, EPOLLERR | EPOLLHUP);
+	wake_up_interruptible_poll(port->wait, EPOLLERR | EPOLLHUP);
 }
 
 static void sm_stall_check(struct timer_list *timer)
@@ -306,8 +307,8 @@ static void sm_port_set_polling(struct sm_port *port, bool polling)
 	if (!polling)
 		wake = !list_empty(&port->ready);
 	spin_unlock_bh(&port->list_lock);
-	if (wake && wq_has_sleeper(&port->wait))
-		wake_up_interruptible_poll(&port->wait, EPOLLIN | EPOLLRDNORM);
+	if (wake && wq_has_sleeper(port->wait))
+		wake_up_interruptible_poll(port->wait, EPOLLIN | EPOLLRDNORM);
 }
 
 /* Transmit, poll the NIC, deliver: one round. Returns slots delivered, or -ENODEV */
@@ -416,8 +417,7 @@ unlock:
 /**
  * sm_port_poll() - poll(), select() and epoll on a port
  * @port: the port
- * @file: its file
- * @wait: as for every poll
+ * @wait: as for every poll; the caller has waited on the file's queue
  *
  * A caller that will sleep gives the NIC back to its interrupts. Sleepers in
  * epoll come here only when they are added, so they use STACKMAP_SYNC_SLEEP.
@@ -425,12 +425,11 @@ unlock:
  * Return: EPOLLIN with something to deliver or delivered, EPOLLOUT always,
  * EPOLLERR and EPOLLHUP when the interface is gone.
  */
-__poll_t sm_port_poll(struct sm_port *port, struct file *file, poll_table *wait)
+__poll_t sm_port_poll(struct sm_port *port, poll_table *wait)
 {
 	__poll_t mask = EPOLLOUT | EPOLLWRNORM;
 	bool ready;
 
-	poll_wait(file, &port->wait, wait);
 	spin_lock_bh(&port->lock);
 	ready = READ_ONCE(port->rx.shared->head) != port->rx.tail;
 	if (!ready && !poll_does_not_wait(wait) && list_empty(&port->ready))

@@ -74,14 +74,14 @@ struct sm_port {
 	bool polling;			/* a sync will look at ready: no wake-up */
 
 	struct xarray by_fd;		/* number -> attached socket, under RCU */
-	wait_queue_head_t wait;		/* poll() */
+	wait_queue_head_t *wait;	/* poll(); the file's */
 };
 
 /* Called by main.c */
-struct sm_port *sm_port_register(struct stackmap_register *reg);
+struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_t *wait);
 void sm_port_close(struct sm_port *port);
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync);
-__poll_t sm_port_poll(struct sm_port *port, struct file *file, poll_table *wait);
+__poll_t sm_port_poll(struct sm_port *port, poll_table *wait);
 int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
 int sm_ports_info(struct stackmap_info *info);
 int sm_ports_init(void);

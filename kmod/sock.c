@@ -96,8 +96,8 @@ void sm_sock_ready(struct sm_sock *ss)
 		wake = !port->polling;
 	}
 	spin_unlock_bh(&port->list_lock);
-	if (wake && wq_has_sleeper(&port->wait))
-		wake_up_interruptible_poll(&port->wait, EPOLLIN | EPOLLRDNORM);
+	if (wake && wq_has_sleeper(port->wait))
+		wake_up_interruptible_poll(port->wait, EPOLLIN | EPOLLRDNORM);
 }
 
 static void sm_callback(struct sock *sk)

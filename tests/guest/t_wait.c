@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -251,4 +252,31 @@ TEST(poll_signal, 10)
 	sm_sync(&sm, 0);
 	FAILS(poll(&p, 1, 5000), EINTR);
 	sm_close(&sm);
+}
+
+/* In an epoll set before it is a port: it wakes whoever waits there all the same */
+TEST(epoll_before_register, 20)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
+	struct stackmap_register reg = sm_reg(IFNAME, 16);
+	int file = sm_open(), ep = epoll_create1(0), fd[2];
+
+	CHECK(ep >= 0);
+	EQ(epoll_ctl(ep, EPOLL_CTL_ADD, file, &ev), 0);
+	EQ(epoll_wait(ep, &ev, 1, 0), 1);
+	EQ(ev.events, EPOLLERR);
+	EQ(epoll_wait(ep, &ev, 1, 50), 0);
+	EQ(ioctl(file, STACKMAP_IOC_REGISTER, &reg), 0);
+	EQ(epoll_wait(ep, &ev, 1, 1000), 1);
+	EQ(ev.events, EPOLLOUT);
+
+	pair_tcp(fd, AF_INET);
+	EQ(sm_try_attach(file, fd[0], 0, NULL), 0);
+	EQ(sm_try_sync(file, STACKMAP_SYNC_SLEEP, 0), 0);
+	EQ(epoll_wait(ep, &ev, 1, 50), 0);
+	CHECK(send_all(fd[1], "x", 1));
+	EQ(epoll_wait(ep, &ev, 1, 1000), 1);
+	CHECK(ev.events & EPOLLIN);
+	EQ(sm_try_sync(file, 0, 0), 1);
+	close(file);
 }

@@ -18,6 +18,9 @@
 
 #include "virtio.h"
 
+/* Without memory for receive buffers: when to try again */
+#define SM_RX_RETRY	(HZ / 10)
+
 /**
  * sm_virtio_interrupt() - of either queue of a pair
  * @vq: the queue
@@ -31,6 +34,17 @@ void sm_virtio_interrupt(struct virtqueue *vq)
 		virtqueue_disable_cb(p->rvq);
 		__napi_schedule(&p->napi);
 	}
+}
+
+/**
+ * sm_virtio_retry() - NAPI has another try at filling the receive ring
+ * @timer: rx_retry of a pair
+ */
+void sm_virtio_retry(struct timer_list *timer)
+{
+	struct sm_virtio_pair *p = from_timer(p, timer, rx_retry);
+
+	sm_virtio_interrupt(p->rvq);
 }
 
 /* Returns false if, with @interrupt, there is more to reap and none will come */
@@ -80,9 +94,9 @@ int sm_virtio_poll(struct napi_struct *napi, int budget)
 		return work;
 	if (!reaped)
 		return budget;
-	if (unlikely(p->rx_short == virtqueue_get_vring_size(p->rvq)))
-		/* No memory at all: the device cannot interrupt us either */
-		return budget;
+	/* Memory was short: what the ring has may be too little for any packet */
+	if (unlikely(p->rx_short))
+		mod_timer(&p->rx_retry, jiffies + SM_RX_RETRY);
 
 	opaque = virtqueue_enable_cb_prepare(p->rvq);
 	if (napi_complete_done(napi, work)) {

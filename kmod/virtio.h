@@ -11,6 +11,7 @@
 #define SM_VIRTIO_H
 
 #include <linux/netdevice.h>
+#include <linux/timer.h>
 #include <linux/u64_stats_sync.h>
 #include <linux/virtio.h>
 #include <linux/virtio_net.h>
@@ -37,6 +38,8 @@ struct sm_virtio_stats {
  * @nic: the port that owns the pair, or NULL. Changes only with @napi disabled
  * @rvq: receive queue; used by whoever has @napi
  * @rx_short: receive buffers that could not be had and are missing in the ring
+ * @rx_retry: tries again to have them, where no interrupt may come; armed by
+ *	whoever has @napi
  * @rx_unrung: receive buffers in the ring that the device was not told of
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @backlog: packets for which the ring had no room, likewise
@@ -54,6 +57,7 @@ struct sm_virtio_pair {
 
 	struct virtqueue *rvq;
 	u32 rx_short;
+	struct timer_list rx_retry;
 	u32 rx_unrung;
 	struct u64_stats_sync rx_sync;
 	struct sm_virtio_stats rx;
@@ -98,6 +102,7 @@ void sm_virtio_tx_drain(struct sm_virtio_pair *p);
 
 /* nic_virtio.c */
 int sm_virtio_poll(struct napi_struct *napi, int budget);
+void sm_virtio_retry(struct timer_list *timer);
 void sm_virtio_disown(struct sm_virtio_pair *p);
 void sm_virtio_interrupt(struct virtqueue *vq);
 struct sm_virtio_pair *sm_virtio_pair_of(const struct net_device *netdev, u32 queue);

@@ -157,6 +157,7 @@ static int sm_virtio_stop(struct net_device *netdev)
 	cancel_work_sync(&dev->config_work);
 	for (i = 0; i < dev->npairs; i++) {
 		napi_disable(&dev->pair[i].napi);
+		timer_delete_sync(&dev->pair[i].rx_retry);
 		virtqueue_disable_cb(dev->pair[i].rvq);
 		virtqueue_disable_cb(dev->pair[i].tvq);
 		/* The stack has stopped sending; what was sent may go */
@@ -501,6 +502,7 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 		__skb_queue_head_init(&p->backlog);
 		u64_stats_init(&p->rx_sync);
 		u64_stats_init(&p->tx_sync);
+		timer_setup(&p->rx_retry, sm_virtio_retry, 0);
 		netif_napi_add(netdev, &p->napi, sm_virtio_poll);
 	}
 	err = sm_virtio_find_vqs(dev);

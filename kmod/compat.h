@@ -6,9 +6,34 @@
 #define SM_COMPAT_H
 
 #include <linux/version.h>
+#include <linux/virtio.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #error "stackmap needs Linux 6.12 or newer"
 #endif
+
+/* The third argument of virtqueue_reset() came with 6.13, and to some 6.12.y */
+typedef void sm_recycle_fn(struct virtqueue *vq, void *buf);
+typedef int sm_reset2_fn(struct virtqueue *vq, sm_recycle_fn *recycle);
+typedef int sm_reset3_fn(struct virtqueue *vq, sm_recycle_fn *recycle,
+			 void (*recycle_done)(struct virtqueue *vq));
+
+static inline int sm_reset2(void *reset, struct virtqueue *vq, sm_recycle_fn *recycle)
+{
+	sm_reset2_fn *fn = reset;
+
+	return fn(vq, recycle);
+}
+
+static inline int sm_reset3(void *reset, struct virtqueue *vq, sm_recycle_fn *recycle)
+{
+	sm_reset3_fn *fn = reset;
+
+	return fn(vq, recycle, NULL);
+}
+
+#define sm_virtqueue_reset(vq, recycle)						\
+	_Generic(&virtqueue_reset, sm_reset2_fn * : sm_reset2,			\
+		 sm_reset3_fn * : sm_reset3)(virtqueue_reset, vq, recycle)
 
 #endif /* SM_COMPAT_H */

@@ -110,13 +110,19 @@ int sm_virtio_poll(struct napi_struct *napi, int budget)
 
 /* ---------------------------------------------------- what a port asks for */
 
-/* Let the pair change hands; under RTNL */
+/*
+ * Let the pair change hands; under RTNL. An interface that is down when its
+ * owner goes may be on its way to another network namespace while the owner
+ * has its frames mapped: what arrives there must not land in them.
+ */
 static void sm_virtio_set_nic(struct sm_virtio_pair *p, struct sm_nic *nic)
 {
 	bool up = netif_running(p->dev->netdev) && !p->dev->asleep;
 
 	if (up)
 		napi_disable(&p->napi);
+	else if (!nic && !p->dev->asleep && sm_virtio_rx_reset(p))
+		netdev_dbg(p->dev->netdev, "the ring keeps buffers of its last owner\n");
 	WRITE_ONCE(p->nic, nic);
 	if (up) {
 		napi_enable(&p->napi);

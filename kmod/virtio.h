@@ -92,6 +92,7 @@ struct sm_virtio {
 /* virtio_rx.c */
 int sm_virtio_receive(struct sm_virtio_pair *p, int budget);
 void sm_virtio_refill(struct sm_virtio_pair *p);
+int sm_virtio_rx_reset(struct sm_virtio_pair *p);
 void sm_virtio_rx_drain(struct sm_virtio_pair *p);
 
 /* virtio_tx.c */

@@ -20,6 +20,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 
+#include "compat.h"
 #include "virtio.h"
 
 /* Payload of fewer bytes is copied: a fragment costs more */
@@ -120,6 +121,35 @@ void sm_virtio_rx_drain(struct sm_virtio_pair *p)
 
 	while ((page = virtqueue_detach_unused_buf(p->rvq)))
 		sm_virtio_unpost(p, page);
+}
+
+static void sm_virtio_rx_take_back(struct virtqueue *vq, void *page)
+{
+	struct sm_virtio *dev = vq->vdev->priv;
+	struct sm_virtio_pair *p = &dev->pair[vq->index / 2];
+
+	if (p->nic) {
+		spin_lock_bh(p->nic->lock);
+		sm_virtio_unpost(p, page);
+		spin_unlock_bh(p->nic->lock);
+	} else {
+		sm_virtio_unpost(p, page);
+	}
+}
+
+/**
+ * sm_virtio_rx_reset() - take all buffers back from a device that runs
+ * @p: the pair; its NAPI is disabled
+ *
+ * Return: 0, or -ENOENT from devices that cannot do this (VIRTIO_F_RING_RESET),
+ * or another errno.
+ */
+int sm_virtio_rx_reset(struct sm_virtio_pair *p)
+{
+	int err = sm_virtqueue_reset(p->rvq, sm_virtio_rx_take_back);
+
+	virtqueue_disable_cb(p->rvq);
+	return err;
 }
 
 /*

@@ -6,6 +6,7 @@
 # make check      what ./check does, likewise
 # make bench      stackmap and its rivals in full (ROUNDS=3)
 # make instructions  guest instructions per request of each server
+# make profile    where the time of a request goes, by samples
 # make vm         a shell in a guest that has all of it
 # make install    module for the running kernel, library, programs, man pages (DESTDIR, prefix)
 # make uninstall
@@ -21,7 +22,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all apps tools bench-servers test-programs kmod demo check bench instructions vm install uninstall clean
+.PHONY: all apps tools bench-servers test-programs kmod demo check bench instructions profile vm install uninstall clean
 all: lib apps tools bench-servers test-programs
 
 include lib/Makefile.inc
@@ -85,6 +86,8 @@ bench: all
 	bench/run
 instructions: all
 	bench/instructions
+profile: all
+	bench/profile
 vm: all
 	scripts/stage $(FLAVOUR)
 	vm/shell --stage $(O)/stage-$(FLAVOUR)

@@ -68,6 +68,8 @@ static int sm_virtio_command(struct sm_virtio *dev, u8 class, u8 cmd, u32 len)
 	unsigned int got;
 	int err;
 
+	if (dev->asleep)
+		return -ENODEV;
 	dev->ctrl->hdr.class = class;
 	dev->ctrl->hdr.cmd = cmd;
 	dev->ctrl->status = VIRTIO_NET_ERR;

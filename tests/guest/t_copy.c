@@ -70,12 +70,13 @@ static void pieces(struct app *app, int port, int piece, int n)
 }
 
 /* A server on the own driver's NIC, whose receive ring holds the port's buffers only */
-static struct app *server(int *port, uint32_t extra)
+static struct app *server(int *port)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 256);
 	struct app *app;
 
-	reg.extra_bufs = extra;
+	/* Enough for all that netem holds back: without an idle one payload is copied */
+	reg.pool_bufs = 8192;
 	app = app_new(&reg);
 	if (app->sm.reg.nic != STACKMAP_NIC_VIRTIO)
 		tap_skip("for the module's own driver");
@@ -95,7 +96,7 @@ TEST_NIC(copy_none, 60)
 	unsigned int i;
 	int port;
 
-	app = server(&port, 0);
+	app = server(&port);
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		before = count(app);
 		pieces(app, port, sizes[i], 30);
@@ -117,7 +118,7 @@ TEST_NIC(copy_short_segments, 60)
 	unsigned int i;
 	int port;
 
-	app = server(&port, 0);
+	app = server(&port);
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		before = count(app);
 		pieces(app, port, sizes[i], 30);
@@ -140,7 +141,7 @@ TEST_NIC(copy_behind_short_segment, 60)
 	struct ask a;
 	int port;
 
-	app = server(&port, 0);
+	app = server(&port);
 	before = count(app);
 	ask(&a, "pieces %s %d 5 151 20 1", here->guest4, port);
 	while (!ask_done(&a)) {
@@ -195,7 +196,7 @@ TEST_NIC(copy_while_sniffed, 60)
 	struct app *app;
 	int port, fd;
 
-	app = server(&port, 0);
+	app = server(&port);
 	before = count(app);
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
 	CHECKF(fd >= 0, "%s", strerror(errno));
@@ -219,10 +220,10 @@ TEST_NIC(copy_out_of_order, 90)
 	struct counted before, c;
 	struct app *app;
 	struct ask a;
-	long ofo;
+	long ofo, collapsed;
 	int port;
 
-	app = server(&port, 0);
+	app = server(&port);
 	if (sh("set -e; exec 2>/dev/null; ip link add smifb type ifb; ip link set smifb up"
 	       "; tc qdisc add dev smifb root netem delay 3ms reorder 30%% 25%%"
 	       "; tc qdisc add dev " IFNAME " ingress"
@@ -230,17 +231,20 @@ TEST_NIC(copy_out_of_order, 90)
 		tap_skip("no netem");
 	before = count(app);
 	ofo = tcp_counter("TCPOFOQueue");
+	collapsed = tcp_counter("TCPRcvCollapsed");
 	ask(&a, "echo %s %d 21 2000000 60000 4", here->guest4, port);
 	app_run(app, &a, 60);
 	c = counted(app, &before);
 	ofo = tcp_counter("TCPOFOQueue") - ofo;
+	collapsed = tcp_counter("TCPRcvCollapsed") - collapsed;
 	EQ(sh("tc qdisc del dev " IFNAME " ingress; ip link del smifb"), 0);
-	tap_note("%ld segments out of order; %llu bytes copied, %llu handed over", ofo,
-		 (unsigned long long)c.rx_copied, (unsigned long long)c.rx_handed);
+	tap_note("%ld segments out of order, %ld collapsed; %llu bytes copied, %llu handed over",
+		 ofo, collapsed, (unsigned long long)c.rx_copied, (unsigned long long)c.rx_handed);
 	EQ(c.rx_handed + c.rx_copied, 8000000);
 	CHECK(ofo > 0);
 	/* Merging moves frames from one packet to the other: only short segments are copied */
-	CHECK(c.rx_copied < 400000);
+	if (!collapsed)
+		CHECK(c.rx_copied < 400000);
 	app_end(app);
 }
 
@@ -265,7 +269,7 @@ TEST_NIC(copy_collapsed, 60)
 	long collapsed;
 	int port;
 
-	app = server(&port, 0);
+	app = server(&port);
 	app->on_slot = on_shrink;
 	before = count(app);
 	collapsed = tcp_counter("TCPRcvCollapsed");

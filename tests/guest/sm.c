@@ -74,7 +74,7 @@ void sm_new(struct sm *sm, const struct stackmap_register *reg)
 /* Small: quick to make, and soon full */
 void sm_new_small(struct sm *sm, uint32_t slots)
 {
-	struct stackmap_register reg = sm_reg(IFNAME, slots);
+	struct stackmap_register reg = sm_reg(here ? here->ifname : IFNAME, slots);
 
 	reg.pool_bufs = 64;
 	sm_new(sm, &reg);
@@ -83,7 +83,7 @@ void sm_new_small(struct sm *sm, uint32_t slots)
 /* All frames are accounted for, and once nothing is in flight none is lost */
 void sm_settle(struct sm *sm)
 {
-	double end = mono() + 5;
+	double end = mono() + 30;
 	struct stackmap_stats s;
 
 	do {

@@ -23,10 +23,13 @@
 #define EXIT_SKIP 77
 
 const struct place place_lo = {
-	"lo", "127.0.0.1", "127.0.0.1", "::1", "127.0.0.1", "::1"
+	"lo", IFNAME, "127.0.0.1", "127.0.0.1", "::1", "127.0.0.1", "::1", "127.0.0"
 };
 const struct place place_nic = {
-	"nic", "10.77.0.1", "10.77.0.2", "fd77::2", "10.77.0.1", "fd77::1"
+	"nic", IFNAME, "10.77.0.1", "10.77.0.2", "fd77::2", "10.77.0.1", "fd77::1", "10.99.0"
+};
+const struct place place_veth = {
+	"veth", "smn0", "10.78.0.1", "10.78.0.2", "fd78::2", "10.78.0.1", "fd78::1", "10.98.0"
 };
 const struct place *here;
 
@@ -118,6 +121,8 @@ static void run_one(struct test *t, const struct place *place)
 
 	snprintf(name, sizeof(name), "%s%s%s", t->name, place ? "/" : "",
 		 place ? place->name : "");
+	if (place == &place_veth)
+		sh_veth();
 	if (place && !peer_there(place)) {
 		printf("ok %d - %s # SKIP no peer\n", ++ran, name);
 		return;
@@ -196,14 +201,19 @@ int main(int argc, char **argv)
 			continue;
 		if (matches(t->name, without, nwithout))
 			continue;
-		if (t->where == ON_NONE)
+		if ((t->where & ON_ASKED) && argc == optind)
+			continue;
+		if (!(t->where & ~ON_ASKED))
 			run_one(t, NULL);
 		if (t->where & ON_LO)
 			run_one(t, &place_lo);
 		if (t->where & ON_NIC)
 			run_one(t, &place_nic);
+		if (t->where & ON_VETH)
+			run_one(t, &place_veth);
 	}
 	kill(peer, SIGTERM);
+	sh_veth_end();
 	printf("1..%d\n", ran);
 	return failed || !ran;
 }

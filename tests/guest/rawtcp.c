@@ -551,19 +551,22 @@ const char *raw_refuse(const char *from, const char *to, int port, int code)
 	uint8_t *data;
 	uint32_t len;
 	struct raw r;
-	int i;
+	int i, n = 0;
 
 	err = raw_open(&r, from, to, 0);
 	if (err)
 		return err;
 	r.sport = port;
 	raw_ready();
-	for (i = 0; i < 10; i++) {
-		if (tcp_recv(&r, 1000, &th, &data, &len) && th.syn) {
+	/* The kernel forgets an error that comes while connect() has the socket: answer the next, too */
+	for (i = 0; i < 10 && n < 3; i++) {
+		if (tcp_recv(&r, n ? 1500 : 1000, &th, &data, &len) && th.syn) {
 			icmp_send(&r, 3, code, 0, 28);
-			raw_close(&r);
-			return NULL;
+			n++;
+		} else if (n) {
+			break;
 		}
 	}
-	return "no SYN has come";
+	raw_close(&r);
+	return n ? NULL : "no SYN has come";
 }

@@ -24,7 +24,7 @@ const char *raw_echo(const char *from, const char *to, int port, int manner, uin
 		     uint32_t bytes);
 /* @n SYNs from @n sources and ports, at most @rate a second, and nothing more */
 const char *raw_syns(const char *from, const char *to, int port, uint32_t n, uint32_t rate);
-/* Wait for a SYN from @to to @from, port @port; answer it with ICMP destination unreachable */
+/* Wait for a SYN from @to to @from, port @port; answer it, and what repeats it, with ICMP destination unreachable */
 const char *raw_refuse(const char *from, const char *to, int port, int code);
 /* Called when the socket for raw_refuse() is there */
 extern void (*raw_ready)(void);

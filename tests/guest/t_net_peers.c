@@ -163,7 +163,7 @@ static void half_open(uint32_t n, int backlog, int cookies, bool spin)
 	double start;
 
 	EQ(sh("sysctl -q -w net.core.somaxconn=65535 net.ipv4.tcp_max_syn_backlog=65535"
-	      " net.ipv4.tcp_syncookies=%d net.ipv4.tcp_synack_retries=2", cookies), 0);
+	      " net.ipv4.tcp_syncookies=%d net.ipv4.tcp_synack_retries=5", cookies), 0);
 	EQ(sh_read(out, sizeof(out), "awk '/^TcpExt/ {if (k) {print $(c)} else {for (c=1; $c != \"SyncookiesRecv\"; c++); k=1}}' /proc/net/netstat"), 0);
 	before = atoi(out);
 	port = app_listen(app, here->guest4);
@@ -173,14 +173,14 @@ static void half_open(uint32_t n, int backlog, int cookies, bool spin)
 	app->spin = spin;
 	snprintf(from, sizeof(from), "%s.50", here->raw);
 	start = mono();
-	ask(&s, "syns %s %d %u 8000 %s", here->guest4, port, n, from);
+	ask(&s, "syns %s %d %u 6000 %s", here->guest4, port, n, from);
 	/* Real ones meanwhile, and afterwards */
 	ask(&a, "short %s %d 200 3 4", here->guest4, port);
 	app_run(app, &s, 60);
 	EQ(sh_read(out, sizeof(out), "awk '$4 == \"03\"' /proc/net/tcp | wc -l"), 0);
 	tap_note("%u SYNs in %.1f s; %d half-open", n, mono() - start, atoi(out));
 	if (!cookies)
-		CHECKF(atoi(out) >= (int)n, "%d half-open", atoi(out));
+		CHECKF(atoi(out) >= 50000, "%d half-open", atoi(out));
 	app_run(app, &a, 60);
 	for (i = 0; i < 3; i++) {
 		ask(&a, "echo %s %d 5 20000 9999 4", here->guest4, port);
@@ -195,9 +195,10 @@ static void half_open(uint32_t n, int backlog, int cookies, bool spin)
 	EQ(sh("sysctl -q -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_synack_retries=5"), 0);
 }
 
-TEST_NET(net_half_open_50000, 120)
+/* (Some of the SYNs are lost where the NIC's queue is full.) */
+TEST_ASKED(net_half_open_50000, ON_NIC, 120)
 {
-	half_open(50000, 65535, 0, true);
+	half_open(52000, 65535, 0, true);
 }
 
 TEST_NET(net_syn_flood_cookies, 120)

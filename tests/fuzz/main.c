@@ -120,6 +120,7 @@ static bool module_is_idle(void)
 static void run(uint64_t seed)
 {
 	static long taint = -1;
+	double t[4];
 	pid_t pid;
 
 	if (taint < 0)
@@ -127,6 +128,7 @@ static void run(uint64_t seed)
 	if (verbose)
 		prog_print(&cur);
 	fflush(stdout);
+	t[0] = mono();
 	pid = fork();
 	if (pid == 0) {
 		setpgid(0, 0);
@@ -141,12 +143,15 @@ static void run(uint64_t seed)
 			bad("a program cannot be killed");
 		}
 	}
+	t[1] = mono();
 	if (!group_is_gone(pid)) {
 		show_stuck();
 		bad("a child of a program cannot be killed");
 	}
+	t[2] = mono();
 	if (!module_is_idle())
 		bad("the module is still in use after a program");
+	t[3] = mono();
 	/* An unsigned module, and one out of the tree, taint too */
 	if (read_number("/proc/sys/kernel/tainted") != taint)
 		bad("the kernel is tainted");
@@ -154,6 +159,9 @@ static void run(uint64_t seed)
 		nic_restore();
 		kcov_module();
 	}
+	if (verbose)
+		printf("took: %.2f s, %.2f s to die, %.2f s to be idle, %.2f s to restore\n", t[1] - t[0],
+		       t[2] - t[1], t[3] - t[2], mono() - t[3]);
 }
 
 static void load(const char *dir)

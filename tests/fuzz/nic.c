@@ -6,6 +6,7 @@
  * driver or on its stock one; smf0, one end of a veth pair with NAPI; smf1, its
  * other end; a dummy, without NAPI; and lo.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
@@ -13,6 +14,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,64 +45,6 @@ static int sh(const char *command)
 	}
 	waitpid(pid, &status, 0);
 	return status;
-}
-
-void nic_init(bool virtio)
-{
-	char link[256];
-	ssize_t n;
-
-	own_driver = virtio;
-	n = readlink("/sys/class/net/eth0/device", link, sizeof(link) - 1);
-	if (n > 0) {
-		link[n] = 0;
-		snprintf(device, sizeof(device), "%s", strrchr(link, '/') + 1);
-	}
-	n = readlink("/sys/class/net/eth0/device/driver", link, sizeof(link) - 1);
-	if (n > 0) {
-		link[n] = 0;
-		snprintf(driver, sizeof(driver), "/sys/bus/virtio/drivers/%s", strrchr(link, '/') + 1);
-	}
-	nic_restore();
-}
-
-/* Everything as it was when the guest had booted */
-void nic_restore(void)
-{
-	char command[2048];
-
-	snprintf(command, sizeof(command),
-		 "exec 2>/dev/null; for n in $(ip netns list); do ip -n $n link set eth0 netns 1; ip netns del $n; done"
-		 "; grep -q ^stackmap /proc/modules || insmod " MODULE
-		 "; for i in {1..100}; do [ -e /sys/class/net/eth0 ] && break; [ -e %s/%s ] || echo %s >%s/bind; sleep 0.02; done"
-		 "%s"
-		 "; ip link set lo up; ip link set eth0 up mtu 1500 promisc off; ip addr replace 10.77.0.2/24 dev eth0"
-		 "; ip -6 addr replace fd77::2/64 dev eth0 nodad; ip route replace default via 10.77.0.1; ethtool -L eth0 combined 1"
-		 "; [ -e /sys/class/net/smf0 ] || { ip link del smf1; ip link add smf0 type veth peer name smf1; }"
-		 "; ethtool -K smf0 gro on; ip link set smf0 up mtu 1500; ip link set smf1 up mtu 1500; ip addr replace 10.79.0.2/24 dev smf0"
-		 "; [ -e /sys/class/net/smfd ] || ip link add smfd type dummy; ip link set smfd up"
-		 "; true",
-		 driver, device, device, driver,
-		 own_driver ? "; readlink /sys/class/net/eth0/device/driver | grep -q stackmap || /root/stackmap bind eth0" : "");
-	sh(command);
-	shared->nic_dirty = false;
-	shared->module_dirty = false;
-}
-
-/* Whether the host can be talked to through it */
-bool nic_works(void)
-{
-	int try, fd;
-
-	for (try = 0; try < 3; try++) {
-		fd = try_connect("10.77.0.1", 9000, 3000);
-		if (fd >= 0) {
-			close(fd);
-			return true;
-		}
-		nic_restore();
-	}
-	return false;
 }
 
 int nic_ifindex(uint32_t which)
@@ -164,6 +108,125 @@ static int set_value(const char *name, uint32_t cmd, uint32_t v)
 
 	return ethtool_do(name, &val);
 }
+
+/* ------------------------------------------------------------------- restoring */
+
+static bool wait_for(const char *name, int ms)
+{
+	double end = mono() + ms / 1e3;
+
+	while (!if_nametoindex(name)) {
+		if (mono() > end)
+			return false;
+		usleep(2000);
+	}
+	return true;
+}
+
+/* By a shell, which is slow, what can not be had otherwise */
+static void restore_devices(void)
+{
+	char command[2048];
+
+	snprintf(command, sizeof(command),
+		 "exec 2>/dev/null; grep -q ^stackmap /proc/modules || insmod " MODULE
+		 "; for i in {1..50}; do [ -e /sys/class/net/eth0 ] && break; [ -e %s/%s ] || echo %s >%s/bind; sleep 0.02; done"
+		 "%s; [ -e /sys/class/net/smf0 ] || { ip link del smf1; ip link add smf0 type veth peer name smf1; }"
+		 "; [ -e /sys/class/net/smfd ] || ip link add smfd type dummy; true",
+		 driver, device, device, driver,
+		 own_driver ? "; readlink /sys/class/net/eth0/device/driver | grep -q stackmap || /root/stackmap bind eth0" : "");
+	sh(command);
+}
+
+static void set_address(const char *name, const char *address)
+{
+	struct ifreq ifr = { 0 };
+	struct sockaddr_in *sin = (void *)&ifr.ifr_addr;
+
+	sin->sin_family = AF_INET;
+	inet_pton(AF_INET, address, &sin->sin_addr);
+	if_do(name, SIOCSIFADDR, &ifr);
+	inet_pton(AF_INET, "255.255.255.0", &sin->sin_addr);
+	if_do(name, SIOCSIFNETMASK, &ifr);
+}
+
+static void set_address6(const char *name, const char *address)
+{
+	struct { struct in6_addr a; uint32_t prefix; int ifindex; } req = { .prefix = 64, .ifindex = if_nametoindex(name) };
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	inet_pton(AF_INET6, address, &req.a);
+	ioctl(fd, SIOCSIFADDR, &req);
+	close(fd);
+}
+
+/* Everything as it was when the guest had booted */
+void nic_restore(void)
+{
+	struct ifreq ifr = { 0 };
+	char link[256] = "";
+	uint32_t i;
+
+	/* A namespace that ends gives its NIC back a while later */
+	if (access("/sys/module/stackmap", F_OK) || !wait_for("eth0", 500) || !wait_for("smf0", 50) ||
+	    !wait_for("smfd", 1) ||
+	    (own_driver && (readlink("/sys/class/net/eth0/device/driver", link, sizeof(link) - 1) < 0 ||
+			    !strstr(link, "stackmap"))))
+		restore_devices();
+	set_flag("lo", IFF_UP, true);
+	for (i = 0; i < 4; i++) {
+		set_flag(names[i], IFF_PROMISC | IFF_ALLMULTI, false);
+		set_flag(names[i], IFF_UP, true);
+		ifr.ifr_mtu = 1500;
+		if_do(names[i], SIOCSIFMTU, &ifr);
+	}
+	set_value("eth0", ETHTOOL_STXCSUM, 1);
+	set_value("eth0", ETHTOOL_SSG, 1);
+	set_value("eth0", ETHTOOL_SGSO, 1);
+	set_value("smf0", ETHTOOL_SGRO, 1);
+	set_address("eth0", "10.77.0.2");
+	set_address6("eth0", "fd77::2");
+	set_address("smf0", "10.79.0.2");
+	shared->nic_dirty = false;
+	shared->module_dirty = false;
+}
+
+/* Whether the host can be talked to through it */
+bool nic_works(void)
+{
+	int try, fd;
+
+	for (try = 0; try < 3; try++) {
+		fd = try_connect("10.77.0.1", 9000, 3000);
+		if (fd >= 0) {
+			close(fd);
+			return true;
+		}
+		nic_restore();
+	}
+	return false;
+}
+
+void nic_init(bool virtio)
+{
+	char link[256];
+	ssize_t n;
+
+	own_driver = virtio;
+	n = readlink("/sys/class/net/eth0/device", link, sizeof(link) - 1);
+	if (n > 0) {
+		link[n] = 0;
+		snprintf(device, sizeof(device), "%s", strrchr(link, '/') + 1);
+	}
+	n = readlink("/sys/class/net/eth0/device/driver", link, sizeof(link) - 1);
+	if (n > 0) {
+		link[n] = 0;
+		snprintf(driver, sizeof(driver), "/sys/bus/virtio/drivers/%s", strrchr(link, '/') + 1);
+	}
+	nic_restore();
+}
+
+/* ------------------------------------------------------------------ disturbing */
 
 /* Into the network namespace of process @pid, or of @fd when pid is 0 */
 static int move(const char *name, pid_t pid, int fd)

@@ -173,11 +173,16 @@ static void half_open(uint32_t n, int backlog, int cookies, bool spin)
 	app->spin = spin;
 	snprintf(from, sizeof(from), "%s.50", here->raw);
 	start = mono();
-	ask(&s, "syns %s %d %u 6000 %s", here->guest4, port, n, from);
-	/* Real ones meanwhile, and afterwards */
-	ask(&a, "short %s %d 200 3 4", here->guest4, port);
-	app_run(app, &s, 60);
-	EQ(sh_read(out, sizeof(out), "awk '$4 == \"03\"' /proc/net/tcp | wc -l"), 0);
+	/* Some of the SYNs are lost where the NIC's queue is full: once more, then */
+	for (i = 0; i < (cookies ? 1 : 6); i++) {
+		ask(&s, "syns %s %d %u 6000 %s", here->guest4, port, n, from);
+		if (!i)		/* real ones meanwhile, and afterwards */
+			ask(&a, "short %s %d 200 3 4", here->guest4, port);
+		app_run(app, &s, 60);
+		EQ(sh_read(out, sizeof(out), "awk '$4 == \"03\"' /proc/net/tcp | wc -l"), 0);
+		if (atoi(out) >= 50000)
+			break;
+	}
 	tap_note("%u SYNs in %.1f s; %d half-open", n, mono() - start, atoi(out));
 	if (!cookies)
 		CHECKF(atoi(out) >= 50000, "%d half-open", atoi(out));
@@ -195,10 +200,9 @@ static void half_open(uint32_t n, int backlog, int cookies, bool spin)
 	EQ(sh("sysctl -q -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_synack_retries=5"), 0);
 }
 
-/* (Some of the SYNs are lost where the NIC's queue is full.) */
 TEST_ASKED(net_half_open_50000, ON_NIC, 120)
 {
-	half_open(52000, 65535, 0, true);
+	half_open(51000, 65535, 0, true);
 }
 
 TEST_NET(net_syn_flood_cookies, 120)

@@ -10,6 +10,8 @@
  *   churn ADDR PORT N SEED	N connections, up to 64 at once, in random order, closed
  *		by FIN, by RST or with an answer still to come
  *   flood ADDR PORT MS		as many short connections as fit, whatever happens to them
+ *   idle ADDR PORT N MS	N connections at once, nothing for MS, one exchange on each, half of
+ *		them end by RST
  *   reset ADDR PORT		one exchange, then RST
  *   linger ADDR PORT MS	one exchange, then wait for FIN or RST: "ok fin" or "ok rst"
  *   nobody ADDR PORT MS	never read: "ok fin" or "ok rst", by what poll() tells
@@ -307,6 +309,24 @@ static void cmd_flood(const char *addr, int port, int ms)
 	answer("ok %d", n);
 }
 
+static void cmd_idle(const char *addr, int port, int n, int ms)
+{
+	int *fds = calloc(n, sizeof(int)), i;
+
+	for (i = 0; i < n; i++)
+		fds[i] = must_connect(addr, port);
+	usleep(ms * 1000);
+	for (i = 0; i < n; i++) {
+		if (!exchange(fds[i], i, 1 + i % 100))
+			answer("fail idle: exchange on connection %d: %s", i, strerror(errno));
+		if (i % 2)
+			abort_conn(fds[i]);
+		else
+			close(fds[i]);
+	}
+	answer("ok");
+}
+
 static void cmd_reset(const char *addr, int port)
 {
 	int fd = must_connect(addr, port);
@@ -528,6 +548,8 @@ static void command(char *line)
 		cmd_churn(addr, port, v[0], v[1]);
 	if (!strcmp(cmd, "flood"))
 		cmd_flood(addr, port, v[0]);
+	if (!strcmp(cmd, "idle"))
+		cmd_idle(addr, port, v[0], v[1]);
 	if (!strcmp(cmd, "reset"))
 		cmd_reset(addr, port);
 	if (!strcmp(cmd, "linger"))

@@ -128,6 +128,8 @@ static int sm_virtio_open(struct net_device *netdev)
 		sm_virtio_interrupt(p->rvq);
 		local_bh_enable();
 	}
+	/* The stock driver, whose device it was, has left it disabled */
+	virtio_config_driver_enable(dev->vdev);
 	schedule_work(&dev->config_work);
 	return 0;
 }
@@ -137,6 +139,7 @@ static int sm_virtio_stop(struct net_device *netdev)
 	struct sm_virtio *dev = netdev_priv(netdev);
 	u32 i;
 
+	virtio_config_driver_disable(dev->vdev);
 	cancel_work_sync(&dev->config_work);
 	for (i = 0; i < dev->npairs; i++) {
 		napi_disable(&dev->pair[i].napi);

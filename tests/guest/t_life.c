@@ -234,6 +234,37 @@ TEST_NIC(ethtool_channels_and_rings, 60)
 	nic_is_ordinary();
 }
 
+static bool carrier_becomes(char what, int ms)
+{
+	double end = mono() + ms / 1e3;
+	char c[8] = "";
+
+	do {
+		sh_read(c, sizeof(c), "cat /sys/class/net/" IFNAME "/carrier");
+		if (c[0] == what)
+			return true;
+	} while (mono() < end);
+	return false;
+}
+
+/* The device says that its link is down, and up again */
+TEST_NIC(carrier_follows_link, 60)
+{
+	struct ask a;
+
+	CHECK(carrier_becomes('1', 2000));
+	ask(&a, "link %s 1500 1", here->guest4);
+	if (!carrier_becomes('0', 1500)) {
+		ask_wait(&a, 10);
+		if (strstr(a.answer, "no monitor"))
+			tap_skip("no monitor");
+		CHECK(!"the carrier is gone");
+	}
+	CHECK(carrier_becomes('1', 5000));
+	ask_wait(&a, 10);
+	nic_is_ordinary();
+}
+
 /* Promiscuous, multicast, offloads: each locks or resets something in the driver */
 TEST_NIC(reconfigured, 60)
 {

@@ -50,6 +50,7 @@ struct raw {
 	bool bad;			/* wrong bytes */
 	uint32_t closed;		/* how often the window was shut */
 	double shut_until;
+	uint32_t unsent;		/* packets that this machine did not take */
 	uint8_t last[128];		/* the beginning of the last packet */
 	uint32_t last_len;
 };
@@ -89,7 +90,8 @@ static void ip_send(struct raw *r, uint8_t proto, uint32_t from, const void *p, 
 	ip->daddr = r->to;
 	ip->tot_len = htons(sizeof(*ip) + n);
 	memcpy(ip + 1, p, n);
-	sendto(r->out, b, sizeof(*ip) + n, 0, (void *)&to, sizeof(to));
+	if (sendto(r->out, b, sizeof(*ip) + n, 0, (void *)&to, sizeof(to)) < 0)
+		r->unsent++;
 }
 
 static void tcp_send(struct raw *r, uint32_t seq, uint32_t ack, uint8_t flags, uint16_t win,
@@ -537,10 +539,14 @@ const char *raw_syns(const char *from, const char *to, int port, uint32_t n, uin
 		r.from = htonl(base + i % 200);
 		r.sport = 1024 + i / 200;
 		tcp_send(&r, r.iss + i * 7919, 0, SYN, 65535, opt, sizeof(opt), 0, false);
-		if (i % 64 == 63 && i / (mono() - start + 1e-3) > rate)
-			usleep(2000);
+		while (i % 32 == 31 && i / (mono() - start + 1e-3) > rate)
+			usleep(1000);
 	}
 	close(r.out);
+	if (r.unsent > n / 2) {
+		snprintf(why, sizeof(why), "%u of %u packets were not sent", r.unsent, n);
+		return why;
+	}
 	return NULL;
 }
 

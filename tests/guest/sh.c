@@ -18,7 +18,7 @@
 #include "sm.h"
 #include "tap.h"
 
-#define LIMIT "20"
+#define LIMIT "60"
 
 double sh_seconds;
 

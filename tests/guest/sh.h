@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/* The command's status; fails the test when it takes longer than 20 s */
+/* The command's status; fails the test when it takes longer than 60 s */
 __attribute__((format(printf, 1, 2))) int sh(const char *fmt, ...);
 /* What it writes, up to @size - 1 bytes */
 __attribute__((format(printf, 3, 4)))

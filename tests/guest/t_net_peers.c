@@ -54,6 +54,12 @@ TEST_NET(net_small_self, 90)
 	app_end(app);
 }
 
+/* The way to the raw peers: a default route, if there was one, is gone after `stackmap bind` */
+static void raw_route(void)
+{
+	EQ(sh("ip route replace %s.0/24 via %s", here->raw, here->peer4), 0);
+}
+
 static void raw(int manner, uint32_t bytes, int conns, bool spin)
 {
 	struct app *app = app_new_slots(64);
@@ -62,6 +68,7 @@ static void raw(int manner, uint32_t bytes, int conns, bool spin)
 	struct ask a[4];
 	char from[32];
 
+	raw_route();
 	app->spin = spin;
 	for (i = 0; i < conns; i++) {
 		snprintf(from, sizeof(from), "%s.%d", here->raw, 20 + i);
@@ -130,6 +137,7 @@ static void refused(int code, int err)
 	socklen_t len;
 	int fd;
 
+	raw_route();
 	snprintf(to, sizeof(to), "%s.40", here->raw);
 	ask(&a, "refuse %s 7070 %d %s", here->guest4, code, to);
 	ask_ready(&a);
@@ -170,6 +178,7 @@ static void half_open(uint32_t n, int backlog, int cookies, bool spin)
 	for (fd = 0; fd < APP_FDS; fd++)
 		if (app->conn[fd])
 			EQ(listen(fd, backlog), 0);
+	raw_route();
 	app->spin = spin;
 	snprintf(from, sizeof(from), "%s.50", here->raw);
 	start = mono();
@@ -178,15 +187,15 @@ static void half_open(uint32_t n, int backlog, int cookies, bool spin)
 	 * SYNs are lost where the NIC's queue is full: once more, then.
 	 */
 	for (i = 0; i < (cookies ? 1 : 6); i++) {
-		ask(&s, "syns %s %d %u 6000 %s", here->guest4, port, n, from);
+		ask(&s, "syns %s %d %u 5000 %s", here->guest4, port, n, from);
 		if (!i)		/* real ones meanwhile, and afterwards */
 			ask(&a, "short %s %d 200 3 4", here->guest4, port);
 		app_run(app, &s, 60);
 		EQ(sh_read(out, sizeof(out), "awk '$4 == \"03\"' /proc/net/tcp | wc -l"), 0);
+		tap_note("%.1f s: %d half-open", mono() - start, atoi(out));
 		if (atoi(out) >= 50000)
 			break;
 	}
-	tap_note("%u SYNs in %.1f s; %d half-open", n, mono() - start, atoi(out));
 	if (!cookies)
 		CHECKF(atoi(out) >= 50000, "%d half-open", atoi(out));
 	app_run(app, &a, 60);

@@ -6,9 +6,9 @@
  * at a time, while the owner of the NIC stalls again and again. The worst round
  * trip has to be at most the stall bound (as the kernel rounds it up, to clock
  * ticks) plus 10 ms. An emulated guest on a busy machine has round trips of that
- * length on its own, so the same is measured without stalls just before, and
- * the worst of those is added; and as noise only adds, the best of a few tries
- * counts. What was measured is printed as it is.
+ * length on its own, so the same is measured without stalls just before. If the
+ * worst of those was over 10 ms, it is added; and as noise only adds, the best of
+ * a few tries counts. What was measured is printed as it is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -178,7 +178,7 @@ static struct rtt measure(int port, enum stall how)
 	struct rtt r;
 	struct ask a;
 
-	ask(&a, "rtt %s %d %d %d", here->guest4, port, how == SLEEPS ? 1000 : 400, 4);
+	ask(&a, "rtt %s %d %d %d", here->guest4, port, how == SLEEPS || how == ANYTHING ? 1000 : 400, 4);
 	ask_wait(&a, 60);
 	CHECK(sscanf(a.answer, "ok %d %d %d %d", &r.lost, &r.max, &r.p99, &r.median) == 4);
 	return r;
@@ -216,7 +216,7 @@ static void others_wait(enum stall how, uint32_t stall_us, bool load)
 		if (how == STOPPED || how == ANYTHING)
 			stops = stopper(owner);
 		if (load)
-			ask(&l, "flood %s %d 3000", here->guest4, port);
+			ask(&l, "flood %s %d 8000", here->guest4, port);
 		with = measure(udp, how);
 		n = stalls();
 		if (stops != -1)
@@ -224,13 +224,13 @@ static void others_wait(enum stall how, uint32_t stall_us, bool load)
 		stops = -1;
 		kill(owner, SIGCONT);
 		if (load)
-			ask_wait(&l, 10);
+			ask_wait(&l, 20);
 		end(owner);
-		limit = rounded + SLACK_US + base.max;
+		limit = rounded + SLACK_US + (base.max > SLACK_US ? base.max : 0);
 		tap_note("%s%s, bound %u us: %llu stalls; round trips of others, us: worst %d, 99th percentile %d, median %d; without stalls: %d, %d, %d",
 			 stall_names[how], load ? ", with load" : "", stall_us, (unsigned long long)n,
 			 with.max, with.p99, with.median, base.max, base.p99, base.median);
-		CHECKF(n > 3, "%llu stalls", (unsigned long long)n);
+		CHECKF(n >= 3, "%llu stalls", (unsigned long long)n);
 		if (with.max <= limit && !with.lost)
 			break;
 	}

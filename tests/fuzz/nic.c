@@ -196,14 +196,16 @@ bool nic_works(void)
 {
 	int try, fd;
 
-	for (try = 0; try < 3; try++) {
+	for (try = 0; try < 8; try++) {
 		fd = try_connect("10.77.0.1", 9000, 3000);
 		if (fd >= 0) {
 			close(fd);
 			return true;
 		}
+		printf("# the host is not there\n");
 		nic_restore();
 	}
+	sh("ip addr; ip route; ip neigh; ip -s link show eth0; grep virtio /proc/interrupts; ls -l /sys/class/net/eth0/device/driver");
 	return false;
 }
 

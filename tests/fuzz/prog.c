@@ -19,15 +19,15 @@ const char *const call_names[CALLS_N] = {
 
 /* How often a call is chosen. What disturbs the machine is slow, and rare */
 static const uint8_t weight[CALLS_N] = {
-	[CALL_open] = 4, [CALL_register] = 8, [CALL_mmap] = 6, [CALL_munmap] = 2,
-	[CALL_attach] = 12, [CALL_detach] = 4, [CALL_sync] = 20, [CALL_info] = 1,
-	[CALL_poll] = 3, [CALL_epoll] = 2, [CALL_socket] = 4, [CALL_pair] = 8,
-	[CALL_listen] = 4, [CALL_connect] = 4, [CALL_accept] = 5, [CALL_send] = 8,
-	[CALL_recv] = 3, [CALL_shutdown] = 3, [CALL_close] = 5, [CALL_dup] = 2,
-	[CALL_setsockopt] = 6, [CALL_txfill] = 14, [CALL_rxtake] = 8,
-	[CALL_scribble] = 8, [CALL_fork] = 2, [CALL_pass] = 2, [CALL_stop] = 1,
-	[CALL_remap] = 2, [CALL_copy] = 2, [CALL_sleep] = 2, [CALL_disconnect] = 2,
-	[CALL_unshare] = 1, [CALL_ioctl] = 1, [CALL_netdev] = 1, [CALL_module] = 1,
+	[CALL_open] = 16, [CALL_register] = 32, [CALL_mmap] = 24, [CALL_munmap] = 8,
+	[CALL_attach] = 48, [CALL_detach] = 16, [CALL_sync] = 80, [CALL_info] = 4,
+	[CALL_poll] = 12, [CALL_epoll] = 8, [CALL_socket] = 16, [CALL_pair] = 32,
+	[CALL_listen] = 16, [CALL_connect] = 16, [CALL_accept] = 20, [CALL_send] = 32,
+	[CALL_recv] = 12, [CALL_shutdown] = 12, [CALL_close] = 20, [CALL_dup] = 8,
+	[CALL_setsockopt] = 24, [CALL_txfill] = 56, [CALL_rxtake] = 32,
+	[CALL_scribble] = 32, [CALL_fork] = 3, [CALL_pass] = 8, [CALL_stop] = 3,
+	[CALL_remap] = 8, [CALL_copy] = 8, [CALL_sleep] = 8, [CALL_disconnect] = 8,
+	[CALL_unshare] = 3, [CALL_ioctl] = 4, [CALL_netdev] = 3, [CALL_module] = 1,
 };
 
 /* splitmix64 */

@@ -122,11 +122,21 @@ int sm_try_detach(int port, int fd)
 	return ioctl(port, STACKMAP_IOC_DETACH, &d);
 }
 
+void (*sm_around_sync)(bool before);
+
 int sm_try_sync(int port, uint32_t flags, uint32_t wait_us)
 {
 	struct stackmap_sync s = { .flags = flags, .wait_us = wait_us };
+	int ret, err;
 
-	return ioctl(port, STACKMAP_IOC_SYNC, &s);
+	if (sm_around_sync)
+		sm_around_sync(true);
+	ret = ioctl(port, STACKMAP_IOC_SYNC, &s);
+	err = errno;
+	if (sm_around_sync)
+		sm_around_sync(false);
+	errno = err;
+	return ret;
 }
 
 uint32_t sm_attach(struct sm *sm, int fd, uint64_t data)

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "peer.h"
 #include "sh.h"
 #include "sm.h"
@@ -149,6 +150,7 @@ static void run_one(struct test *t, const struct place *place)
 		printf("ok %d - %s # SKIP\n", ran, name);
 	} else if (status) {
 		failed++;
+		fault_none();
 		sh_restore_nic();
 		printf("not ok %d - %s%s %.1f s\n", ran, name, why, now() - start);
 	} else {

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 
 double mono(void);
+/* How many times slower than usual this machine is: for bounds in time (environment: SM_SLOW) */
+int slow(void);
 uint32_t rnd(uint32_t *state);
 
 /* Byte @at of the stream @seed */

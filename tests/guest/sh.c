@@ -13,7 +13,7 @@
 #include "sm.h"
 #include "tap.h"
 
-#define LIMIT "20"
+#define LIMIT 20
 
 double sh_seconds;
 
@@ -21,10 +21,12 @@ static int sh_run(char *to, size_t size, const char *command)
 {
 	double start = mono();
 	int status, p[2];
+	char limit[16];
 	size_t n = 0;
 	ssize_t k;
 	pid_t pid;
 
+	snprintf(limit, sizeof(limit), "%d", LIMIT * slow());
 	if (to)
 		CHECK(!pipe(p));
 	pid = fork();
@@ -34,7 +36,7 @@ static int sh_run(char *to, size_t size, const char *command)
 			close(p[0]);
 			close(p[1]);
 		}
-		execlp("timeout", "timeout", "-s", "KILL", LIMIT, "bash", "-c", command, NULL);
+		execlp("timeout", "timeout", "-s", "KILL", limit, "bash", "-c", command, NULL);
 		_exit(127);
 	}
 	CHECK(pid > 0);

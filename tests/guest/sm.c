@@ -83,7 +83,7 @@ void sm_new_small(struct sm *sm, uint32_t slots)
 /* All frames are accounted for, and once nothing is in flight none is lost */
 void sm_settle(struct sm *sm)
 {
-	double end = mono() + 5;
+	double end = mono() + 5 * slow();
 	struct stackmap_stats s;
 
 	do {
@@ -191,7 +191,7 @@ void sm_next(struct sm *sm)
 
 struct stackmap_slot *sm_wait(struct sm *sm, int ms)
 {
-	double end = mono() + ms / 1e3;
+	double end = mono() + slow() * ms / 1e3;
 
 	while (!sm_peek(sm)) {
 		if (sm_sync(sm, 1000) > 0)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "net.h"
 #include "peer.h"
 #include "sh.h"
 #include "sm.h"
@@ -99,7 +100,7 @@ static int wait_for(pid_t pid, double seconds)
 /* What a test leaves behind would spoil the next */
 static bool ports_are_left(void)
 {
-	double end = now() + 2;
+	double end = now() + 2 * slow();
 
 	while (sm_ports() > 0) {
 		if (now() > end)
@@ -133,11 +134,11 @@ static void run_one(struct test *t, const struct place *place)
 		_exit(0);
 	}
 	setpgid(pid, pid);
-	status = wait_for(pid, t->seconds);
+	status = wait_for(pid, t->seconds * slow());
 	if (status == -1)
 		why = " (took too long)";
 	kill(-pid, SIGKILL);
-	if (status == -1 && wait_for(pid, 10) == -1)
+	if (status == -1 && wait_for(pid, 10 * slow()) == -1)
 		why = " (took too long and cannot be killed)";
 	else if (status > 0 && WIFSIGNALED(status))
 		why = " (killed by a signal)";

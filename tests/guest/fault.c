@@ -79,9 +79,8 @@ void fault_none(void)
 		knob(k, "probability", "0");
 }
 
-void fault_init(void)
+static void init(unsigned long start, unsigned long end)
 {
-	unsigned long start, end;
 	char text[32];
 	int k;
 
@@ -89,8 +88,7 @@ void fault_init(void)
 	if (nth_fd < 0 || access(DEBUGFS "/failslab", F_OK))
 		tap_skip("the kernel has no fault injection");
 	fault_none();
-	code_of_module(&start, &end);
-	CHECKF(start && end > start, "the module's code is at %#lx to %#lx", start, end);
+	CHECKF(start && end > start, "the code is at %#lx to %#lx", start, end);
 	for (k = 0; k < 2; k++) {
 		/* Each would tell with a call trace, which is what the log is searched for */
 		CHECK(!knob(k, "verbose", "0"));
@@ -106,6 +104,34 @@ void fault_init(void)
 	CHECK(!knob(1, "min-order", "0"));
 	fault_hits = 0;
 	fault_depth = 0;
+}
+
+void fault_init(void)
+{
+	unsigned long start, end;
+
+	code_of_module(&start, &end);
+	init(start, end);
+}
+
+void fault_init_under(const char *function)
+{
+	unsigned long addr, start = 0, end = 0;
+	FILE *f = fopen("/proc/kallsyms", "r");
+	char line[256], name[128], type;
+
+	/* Up to the next one */
+	while (f && !end && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %c %127s", &addr, &type, name) != 3)
+			continue;
+		if (start && addr > start)
+			end = addr;
+		else if (!strcmp(name, function))
+			start = addr;
+	}
+	if (f)
+		fclose(f);
+	init(start, end);
 }
 
 static void set_nth(unsigned int n)

@@ -13,6 +13,8 @@
 
 /* Skips the test where there is none. After this none fails yet */
 void fault_init(void);
+/* The same for what has a function of the kernel on its stack */
+void fault_init_under(const char *function);
 
 /* The @n-th allocation that this thread makes from now on fails */
 void fault_next(unsigned int n);

@@ -24,16 +24,26 @@ double mono(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
+static int number_of(const char *name)
+{
+	const char *s = getenv(name);
+
+	return s && atoi(s) > 0 ? atoi(s) : 1;
+}
+
 int slow(void)
 {
 	static int times;
 
-	if (!times) {
-		const char *s = getenv("SM_SLOW");
-
-		times = s && atoi(s) > 0 ? atoi(s) : 1;
-	}
+	if (!times)
+		times = number_of("SM_SLOW");
 	return times;
+}
+
+int few(int many)
+{
+	many /= number_of("SM_FEW");
+	return many ? many : 1;
 }
 
 uint32_t rnd(uint32_t *state)

@@ -65,7 +65,7 @@ TEST_NIC(killed_50_times, 120)
 	struct ask a;
 	pid_t pid;
 
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < few(50); i++) {
 		CHECK(!pipe(p));
 		pid = fork();
 		if (pid == 0)
@@ -321,7 +321,7 @@ TEST(no_memory_lost, 60)
 	int i, k;
 
 	for (k = 0; k < 2; k++) {
-		for (i = 0; i < 10; i++) {
+		for (i = 0; i < few(10); i++) {
 			sm_new(&sm, &reg);
 			memset(sm_buf(&sm, 0), 1, 4096 * sm.reg.frames);
 			sm_quiet(&sm, 5);
@@ -332,5 +332,6 @@ TEST(no_memory_lost, 60)
 		free[k] = atol(out);
 	}
 	/* 10 ports of 16 MB each, leaked, would be seen */
-	CHECKF(free[0] - free[1] < 8192, "%ld kB less", free[0] - free[1]);
+	if (access("/sys/kernel/debug/kmemleak", F_OK))
+		CHECKF(free[0] - free[1] < 8192, "%ld kB less", free[0] - free[1]);
 }

@@ -22,6 +22,7 @@ static const char * const kinds[] = { "failslab", "fail_page_alloc" };
 
 int fault_hits, fault_depth;
 static int nth_fd = -1, sync_n;
+static enum fault_mode mode;
 
 static int put(const char *path, const char *text)
 {
@@ -77,6 +78,7 @@ void fault_none(void)
 
 	for (k = 0; k < 2; k++)
 		knob(k, "probability", "0");
+	sm_short_of_memory = false;
 }
 
 static void init(unsigned long start, unsigned long end)
@@ -142,6 +144,15 @@ static void set_nth(unsigned int n)
 	CHECKF(pwrite(nth_fd, text, len, 0) == len, "fail-nth: %s", strerror(errno));
 }
 
+/* What is left to be counted down to the next one, 0 when it has come to that */
+static unsigned int fault_left(void)
+{
+	char text[16] = "";
+
+	CHECK(pread(nth_fd, text, sizeof(text) - 1, 0) > 0);
+	return strtoul(text, NULL, 10);
+}
+
 void fault_next(unsigned int n)
 {
 	set_nth(n);
@@ -149,11 +160,8 @@ void fault_next(unsigned int n)
 
 bool fault_over(void)
 {
-	char text[16] = "";
-	bool hit;
+	bool hit = !fault_left();
 
-	CHECK(pread(nth_fd, text, sizeof(text) - 1, 0) > 0);
-	hit = !strtoul(text, NULL, 10);
 	if (!hit)
 		set_nth(0);
 	return hit;
@@ -170,23 +178,36 @@ void fault_some(int percent, int what)
 		CHECK(!knob(k, "times", "200000"));
 		CHECK(!knob(k, "probability", what & 1 << k ? text : "0"));
 	}
+	sm_short_of_memory = true;
 }
 
 static void around_sync(bool before)
 {
+	static unsigned int left;
+
 	if (before) {
-		fault_next(++sync_n);
-	} else if (fault_over()) {
+		if (mode == FAULT_DEEPER)
+			left = ++sync_n;
+		else if (!left)
+			left = sync_n = sync_n % 13 + 1;
+		fault_next(left);
+		return;
+	}
+	left = fault_left();
+	if (left)
+		set_nth(0);
+	if (!left) {
 		fault_hits++;
 		if (sync_n > fault_depth)
 			fault_depth = sync_n;
-	} else {
+	} else if (mode == FAULT_DEEPER) {
 		sync_n = 0;
 	}
 }
 
-void fault_syncs(bool on)
+void fault_syncs(enum fault_mode how)
 {
+	mode = how;
 	sync_n = 0;
-	sm_around_sync = on ? around_sync : NULL;
+	sm_around_sync = how ? around_sync : NULL;
 }

@@ -26,11 +26,17 @@ enum { FAULT_SLABS = 1, FAULT_PAGES = 2 };
 void fault_some(int percent, int what);
 void fault_none(void);
 
-/* In every sync, a later allocation than in the one before fails */
-void fault_syncs(bool on);
+/*
+ * FAULT_DEEPER: in every sync a later allocation than in the one before fails,
+ * until one has not as many; then from the first again. FAULT_EVERY: of what all
+ * syncs allocate, the 1st fails, the 2nd after that, the 3rd after that ... and
+ * so on up to the 13th, and again: where each loss is a wait for TCP's timer.
+ */
+enum fault_mode { FAULT_NOT, FAULT_DEEPER, FAULT_EVERY };
+void fault_syncs(enum fault_mode mode);
 /* How many syncs had one */
 extern int fault_hits;
-/* The most allocations that one sync got through */
+/* The most allocations that one sync got through before */
 extern int fault_depth;
 
 #endif /* FAULT_H */

@@ -123,6 +123,7 @@ int sm_try_detach(int port, int fd)
 }
 
 void (*sm_around_sync)(bool before);
+bool sm_short_of_memory;
 
 int sm_try_sync(int port, uint32_t flags, uint32_t wait_us)
 {
@@ -142,8 +143,12 @@ int sm_try_sync(int port, uint32_t flags, uint32_t wait_us)
 uint32_t sm_attach(struct sm *sm, int fd, uint64_t data)
 {
 	uint32_t gen;
+	int ret;
 
-	CHECKF(!sm_try_attach(sm->fd, fd, data, &gen), "fd %d: %s", fd, strerror(errno));
+	do
+		ret = sm_try_attach(sm->fd, fd, data, &gen);
+	while (ret && errno == ENOMEM && sm_short_of_memory);
+	CHECKF(!ret, "fd %d: %s", fd, strerror(errno));
 	CHECK(gen != 0);
 	return gen;
 }

@@ -4,6 +4,7 @@
 # make kmod       stackmap.ko for a Debian kernel that vm/kernel unpacks (FLAVOUR=cloud, amd64)
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
+# make check-debug   the guest suite on kernels that look for errors (scripts/setup debug)
 # make bench      stackmap and its rivals in full (ROUNDS=3)
 # make vm         a shell in a guest that has all of it
 # make install    module for the running kernel, library, programs, man pages (DESTDIR, prefix)
@@ -20,7 +21,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all apps tools bench-servers test-programs kmod demo check bench vm install uninstall clean
+.PHONY: all apps tools bench-servers test-programs kmod demo check check-debug bench vm install uninstall clean
 all: lib apps tools bench-servers test-programs
 
 include lib/Makefile.inc
@@ -80,6 +81,8 @@ demo: all
 	scripts/demo
 check: all
 	tests/run
+check-debug: all
+	tests/run kernels kasan kasan-virtio kcsan coverage
 bench: all
 	bench/run
 vm: all

@@ -75,7 +75,7 @@ bool ask_done(struct ask *a)
 
 void ask_wait(struct ask *a, int seconds)
 {
-	double end = mono() + seconds;
+	double end = mono() + seconds * slow();
 
 	while (!ask_done(a)) {
 		struct pollfd p = { .fd = a->fd, .events = POLLIN };

@@ -471,7 +471,7 @@ const char *raw_echo(const char *from, const char *to, int port, int manner, uin
 	if (err)
 		return err;
 	progress = mono();
-	end = progress + SECONDS;
+	end = progress + SECONDS * slow();
 	while (!r.fin || r.una != r.iss + bytes + 2) {
 		una = r.una;
 		send_more(&r);

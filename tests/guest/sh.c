@@ -18,7 +18,7 @@
 #include "sm.h"
 #include "tap.h"
 
-#define LIMIT "60"
+#define LIMIT 60
 
 double sh_seconds;
 
@@ -26,10 +26,12 @@ static int sh_run(char *to, size_t size, const char *command)
 {
 	double start = mono();
 	int status, p[2];
+	char limit[16];
 	size_t n = 0;
 	ssize_t k;
 	pid_t pid;
 
+	snprintf(limit, sizeof(limit), "%d", LIMIT * slow());
 	if (to)
 		CHECK(!pipe(p));
 	pid = fork();
@@ -39,7 +41,7 @@ static int sh_run(char *to, size_t size, const char *command)
 			close(p[0]);
 			close(p[1]);
 		}
-		execlp("timeout", "timeout", "-s", "KILL", LIMIT, "bash", "-c", command, NULL);
+		execlp("timeout", "timeout", "-s", "KILL", limit, "bash", "-c", command, NULL);
 		_exit(127);
 	}
 	CHECK(pid > 0);

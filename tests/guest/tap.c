@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
+#include "net.h"
 #include "peer.h"
 #include "sh.h"
 #include "sm.h"
@@ -101,7 +103,7 @@ static int wait_for(pid_t pid, double seconds)
 /* What a test leaves behind would spoil the next */
 static bool ports_are_left(void)
 {
-	double end = now() + 2;
+	double end = now() + 2 * slow();
 
 	while (sm_ports() > 0) {
 		if (now() > end)
@@ -137,11 +139,11 @@ static void run_one(struct test *t, const struct place *place)
 		_exit(0);
 	}
 	setpgid(pid, pid);
-	status = wait_for(pid, t->seconds);
+	status = wait_for(pid, t->seconds * slow());
 	if (status == -1)
 		why = " (took too long)";
 	kill(-pid, SIGKILL);
-	if (status == -1 && wait_for(pid, 10) == -1)
+	if (status == -1 && wait_for(pid, 10 * slow()) == -1)
 		why = " (took too long and cannot be killed)";
 	else if (status > 0 && WIFSIGNALED(status))
 		why = " (killed by a signal)";
@@ -154,6 +156,7 @@ static void run_one(struct test *t, const struct place *place)
 		printf("ok %d - %s # SKIP\n", ran, name);
 	} else if (status) {
 		failed++;
+		fault_none();
 		sh_restore_nic();
 		printf("not ok %d - %s%s %.1f s\n", ran, name, why, now() - start);
 	} else {

@@ -4,6 +4,7 @@
 # make kmod       stackmap.ko for a Debian kernel that vm/kernel unpacks (FLAVOUR=cloud, amd64)
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
+# make check-debug   the guest suite on kernels that look for errors (scripts/setup debug)
 # make bench      stackmap and its rivals in full (ROUNDS=3)
 # make instructions  guest instructions per request of each server
 # make profile    where the time of a request goes, by samples
@@ -22,7 +23,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all apps tools bench-servers test-programs kmod demo check bench instructions profile vm install uninstall clean
+.PHONY: all apps tools bench-servers test-programs kmod demo check check-debug bench instructions profile vm install uninstall clean
 all: lib apps tools bench-servers test-programs
 
 include lib/Makefile.inc
@@ -82,6 +83,8 @@ demo: all
 	scripts/demo
 check: all
 	tests/run
+check-debug: all
+	KERNEL=debug tests/run kernels kasan kasan-virtio kcsan badnet fuzz soak coverage
 bench: all
 	bench/run
 instructions: all

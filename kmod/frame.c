@@ -22,7 +22,7 @@ int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
 {
 	u32 i;
 
-	f->tab = kvcalloc(n, sizeof(*f->tab), GFP_KERNEL_ACCOUNT);
+	f->tab = kvcalloc(n, sizeof(*f->tab), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!f->tab)
 		return -ENOMEM;
 	f->pool = SM_NO_FRAME;

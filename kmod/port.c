@@ -89,7 +89,7 @@ static int sm_port_alloc_memory(struct sm_port *port)
 	u32 i;
 
 	port->mem_size = reg->frames_off;
-	port->mem = __vmalloc(port->mem_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	port->mem = __vmalloc(port->mem_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 	if (!port->mem)
 		return -ENOMEM;
 	err = sm_frames_init(&port->frames, reg->frames, reg->pool_bufs);

@@ -144,6 +144,8 @@ static int sm_virtio_open(struct net_device *netdev)
 		sm_virtio_interrupt(p->rvq);
 		local_bh_enable();
 	}
+	/* The stock driver, whose device it was, has left it disabled */
+	virtio_config_driver_enable(dev->vdev);
 	schedule_work(&dev->config_work);
 	return 0;
 }
@@ -156,6 +158,7 @@ static int sm_virtio_stop(struct net_device *netdev)
 	/* It was stopped then, and could not be started again */
 	if (dev->asleep)
 		return 0;
+	virtio_config_driver_disable(dev->vdev);
 	cancel_work_sync(&dev->config_work);
 	for (i = 0; i < dev->npairs; i++) {
 		napi_disable(&dev->pair[i].napi);

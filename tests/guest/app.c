@@ -29,7 +29,7 @@ struct app *app_new(const struct stackmap_register *reg)
 
 struct app *app_new_slots(uint32_t slots)
 {
-	struct stackmap_register reg = sm_reg(IFNAME, slots);
+	struct stackmap_register reg = sm_reg(here ? here->ifname : IFNAME, slots);
 
 	return app_new(&reg);
 }
@@ -308,7 +308,7 @@ void app_round(struct app *app)
 
 void app_run(struct app *app, struct ask *a, int seconds)
 {
-	double end = mono() + seconds;
+	double end = mono() + seconds * slow();
 
 	while (!ask_done(a)) {
 		CHECKF(mono() < end, "the peer is not done after %d s (%d connections)", seconds,
@@ -327,7 +327,7 @@ void app_run_ms(struct app *app, int ms)
 
 void app_end(struct app *app)
 {
-	double end = mono() + 5;
+	double end = mono() + 30 * slow();
 	struct stackmap_stats st;
 	int fd;
 

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
@@ -21,6 +22,28 @@ double mono(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static int number_of(const char *name)
+{
+	const char *s = getenv(name);
+
+	return s && atoi(s) > 0 ? atoi(s) : 1;
+}
+
+int slow(void)
+{
+	static int times;
+
+	if (!times)
+		times = number_of("SM_SLOW");
+	return times;
+}
+
+int few(int many)
+{
+	many /= number_of("SM_FEW");
+	return many ? many : 1;
 }
 
 uint32_t rnd(uint32_t *state)
@@ -95,6 +118,7 @@ int try_connect(const char *host, int port, int ms)
 
 	if (fd < 0)
 		return -1;
+	tv.tv_sec *= slow();
 	/* SO_SNDTIMEO bounds connect(), too */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
@@ -142,7 +166,7 @@ void nonblock(int fd)
 
 void set_timeout(int fd, int ms)
 {
-	struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	struct timeval tv = { .tv_sec = ms / 1000 * slow(), .tv_usec = ms % 1000 * 1000 };
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));

@@ -11,6 +11,10 @@
 #include <sys/socket.h>
 
 double mono(void);
+/* How many times slower than usual this machine is: for bounds in time (environment: SM_SLOW) */
+int slow(void);
+/* Of what is many of the same, only a part where the machine is slow (environment: SM_FEW) */
+int few(int many);
 uint32_t rnd(uint32_t *state);
 
 /* Byte @at of the stream @seed */

@@ -10,6 +10,8 @@
  *   churn ADDR PORT N SEED	N connections, up to 64 at once, in random order, closed
  *		by FIN, by RST or with an answer still to come
  *   flood ADDR PORT MS		as many short connections as fit, whatever happens to them
+ *   idle ADDR PORT N MS	N connections at once, nothing for MS, one exchange on each, half of
+ *		them end by RST
  *   reset ADDR PORT		one exchange, then RST
  *   linger ADDR PORT MS	one exchange, then wait for FIN or RST: "ok fin" or "ok rst"
  *   nobody ADDR PORT MS	never read: "ok fin" or "ok rst", by what poll() tells
@@ -20,21 +22,34 @@
  *   slow ADDR PORT SEED BYTES MS	ask for BYTES, do not read for MS, then read all
  *   target ADDR PORT N		listen ("ready"), echo on N connections, each until FIN
  *   rstarget ADDR PORT		listen ("ready"), accept one, reset it
+ *   small ADDR PORT SEED BYTES RCVBUF MSS	as echo, on one connection with such a receive
+ *		buffer and such an MSS
  *   ping ADDR N MS		"ok LOST MAX_RTT_MS"
+ *   rtt ADDR PORT N MS		UDP round trips to an echo: "ok LOST MAX_US P99_US MEDIAN_US"
+ *   link ADDR MS N		N times, take the carrier from the test's NIC for MS (SM_MONITOR
+ *		names the socket of QEMU's monitor)
+ * From addresses of nobody (see rawtcp.h), FROM, to ADDR:
+ *   raw ADDR PORT SEED BYTES MANNER FROM	as echo, on one connection, in some MANNER
+ *   syns ADDR PORT N RATE FROM	half-open connections
+ *   refuse ADDR PORT CODE FROM	"ready", then answer a SYN to FROM, PORT with ICMP
  */
 #include "peer.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "net.h"
+#include "rawtcp.h"
 
 #define CONNS_MAX 1024
 #define BLOCK 65536
@@ -70,6 +85,18 @@ static void abort_conn(int fd)
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 	close(fd);
+}
+
+static void cmd_raw_is(const char *what, const char *err)
+{
+	if (err)
+		answer("fail %s: %s", what, err);
+	answer("ok");
+}
+
+static void tell_ready(void)
+{
+	send_all(ctl, "ready\n", 6);
 }
 
 struct stream {
@@ -124,7 +151,7 @@ static bool echo_read(struct stream *s, uint64_t bytes)
 }
 
 static void cmd_echo(const char *addr, int port, uint32_t seed, uint64_t bytes,
-		     uint32_t piece, int n)
+		     uint32_t piece, int n, int fd)
 {
 	static struct stream s[CONNS_MAX];
 	static struct pollfd p[CONNS_MAX];
@@ -132,7 +159,7 @@ static void cmd_echo(const char *addr, int port, uint32_t seed, uint64_t bytes,
 	int i, left = n;
 
 	for (i = 0; i < n; i++) {
-		s[i].fd = must_connect(addr, port);
+		s[i].fd = fd >= 0 ? fd : must_connect(addr, port);
 		s[i].seed = seed + i * 7919;
 		p[i].fd = s[i].fd;
 		if (!bytes)
@@ -141,7 +168,7 @@ static void cmd_echo(const char *addr, int port, uint32_t seed, uint64_t bytes,
 	while (left) {
 		for (i = 0; i < n; i++)
 			p[i].events = POLLIN | (s[i].sent < bytes ? POLLOUT : 0);
-		if (poll(p, n, 20000) <= 0)
+		if (poll(p, n, 20000 * slow()) <= 0)
 			answer("fail echo: %d of %d connections stuck, the first at %llu of %llu",
 			       left, n, (unsigned long long)s[0].got, (unsigned long long)bytes);
 		for (i = 0; i < n; i++) {
@@ -156,6 +183,23 @@ static void cmd_echo(const char *addr, int port, uint32_t seed, uint64_t bytes,
 		}
 	}
 	answer("ok");
+}
+
+static void cmd_small(const char *addr, int port, uint32_t seed, uint64_t bytes, int rcvbuf,
+		      int mss)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = addr_of(&ss, addr, port);
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (rcvbuf)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf));
+	if (mss && setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)))
+		answer("fail small: MSS: %s", strerror(errno));
+	set_timeout(fd, 20000);
+	if (connect(fd, (void *)&ss, len))
+		answer("fail small: connect: %s", strerror(errno));
+	cmd_echo(addr, port, seed, bytes, 999, 1, fd);
 }
 
 /* Send and get back @n bytes. False, with errno, when the connection fails */
@@ -266,6 +310,24 @@ static void cmd_flood(const char *addr, int port, int ms)
 		}
 	}
 	answer("ok %d", n);
+}
+
+static void cmd_idle(const char *addr, int port, int n, int ms)
+{
+	int *fds = calloc(n, sizeof(int)), i;
+
+	for (i = 0; i < n; i++)
+		fds[i] = must_connect(addr, port);
+	usleep(ms * 1000);
+	for (i = 0; i < n; i++) {
+		if (!exchange(fds[i], i, 1 + i % 100))
+			answer("fail idle: exchange on connection %d: %s", i, strerror(errno));
+		if (i % 2)
+			abort_conn(fds[i]);
+		else
+			close(fds[i]);
+	}
+	answer("ok");
 }
 
 static void cmd_reset(const char *addr, int port)
@@ -425,23 +487,90 @@ static void cmd_ping(const char *addr, int n, int ms)
 	answer("ok %d %d", n - got, (int)(max + 0.999));
 }
 
+static int by_size(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+static void cmd_rtt(const char *addr, int port, int n, int ms)
+{
+	static int us[20000];
+	int fd, i, got, lost = 0, have = 0;
+	struct sockaddr_storage ss;
+	socklen_t len = addr_of(&ss, addr, port);
+	struct pollfd p = { .events = POLLIN };
+	double sent;
+
+	p.fd = fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (n > 20000 || connect(fd, (void *)&ss, len))
+		answer("fail rtt: connect: %s", strerror(errno));
+	for (i = 0; i < n; i++) {
+		sent = mono();
+		send(fd, &i, sizeof(i), 0);
+		do {
+			got = -1;
+			if (poll(&p, 1, 3000) <= 0 || recv(fd, &got, sizeof(got), 0) != sizeof(got))
+				break;
+		} while (got != i);
+		if (got == i)
+			us[have++] = (mono() - sent) * 1e6;
+		else
+			lost++;
+		usleep(ms * 1000);
+	}
+	if (!have)
+		answer("fail rtt: no answers");
+	qsort(us, have, sizeof(us[0]), by_size);
+	answer("ok %d %d %d %d", lost, us[have - 1], us[have * 99 / 100], us[have / 2]);
+}
+
+static void monitor(const char *what)
+{
+	const char *path = getenv("SM_MONITOR");
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char line[64];
+
+	strncpy(un.sun_path, path ? path : "", sizeof(un.sun_path) - 1);
+	if (connect(fd, (void *)&un, sizeof(un)))
+		answer("ok no monitor: %s", strerror(errno));
+	usleep(20000);
+	snprintf(line, sizeof(line), "set_link n0 %s\n", what);
+	send_all(fd, line, strlen(line));
+	usleep(20000);
+	close(fd);
+}
+
+static void cmd_link(int ms, int n)
+{
+	for (; n > 0; n--) {
+		monitor("off");
+		usleep(ms * 1000);
+		monitor("on");
+		usleep(ms * 1000);
+	}
+	answer("ok");
+}
+
 static void command(char *line)
 {
 	unsigned long v[4] = { 0 };
-	char cmd[16], addr[64];
+	char cmd[16], addr[64], *from = strrchr(line, ' ') + 1;
 	int port;
 
 	if (sscanf(line, "%15s %63s %d %lu %lu %lu %lu", cmd, addr, &port, &v[0], &v[1], &v[2],
 		   &v[3]) < 3)
 		answer("fail: what is '%s'?", line);
 	if (!strcmp(cmd, "echo") && v[3] <= CONNS_MAX && v[2])
-		cmd_echo(addr, port, v[0], v[1], v[2], v[3]);
+		cmd_echo(addr, port, v[0], v[1], v[2], v[3], -1);
 	if (!strcmp(cmd, "short"))
 		cmd_short(addr, port, v[0], v[1], v[2]);
 	if (!strcmp(cmd, "churn"))
 		cmd_churn(addr, port, v[0], v[1]);
 	if (!strcmp(cmd, "flood"))
 		cmd_flood(addr, port, v[0]);
+	if (!strcmp(cmd, "idle"))
+		cmd_idle(addr, port, v[0], v[1]);
 	if (!strcmp(cmd, "reset"))
 		cmd_reset(addr, port);
 	if (!strcmp(cmd, "linger"))
@@ -460,6 +589,20 @@ static void command(char *line)
 		cmd_rstarget(addr, port);
 	if (!strcmp(cmd, "ping"))
 		cmd_ping(addr, port, v[0]);
+	if (!strcmp(cmd, "small"))
+		cmd_small(addr, port, v[0], v[1], v[2], v[3]);
+	if (!strcmp(cmd, "rtt"))
+		cmd_rtt(addr, port, v[0], v[1]);
+	if (!strcmp(cmd, "link"))
+		cmd_link(port, v[0]);
+	if (!strcmp(cmd, "raw"))
+		cmd_raw_is(cmd, raw_echo(from, addr, port, v[2], v[0], v[1]));
+	if (!strcmp(cmd, "syns"))
+		cmd_raw_is(cmd, raw_syns(from, addr, port, v[0], v[1]));
+	if (!strcmp(cmd, "refuse")) {
+		raw_ready = tell_ready;
+		cmd_raw_is(cmd, raw_refuse(from, addr, port, v[0]));
+	}
 	answer("fail: what is '%s'?", line);
 }
 
@@ -469,7 +612,7 @@ static void serve_one(int fd)
 	int n = 0;
 
 	ctl = fd;
-	alarm(120);
+	alarm(120 * slow());
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
 	while (n < (int)sizeof(line) - 1 && recv(fd, line + n, 1, 0) == 1) {

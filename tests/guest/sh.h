@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/* The command's status; fails the test when it takes longer than 20 s */
+/* The command's status; fails the test when it takes longer than 60 s */
 __attribute__((format(printf, 1, 2))) int sh(const char *fmt, ...);
 /* What it writes, up to @size - 1 bytes */
 __attribute__((format(printf, 3, 4)))
@@ -17,5 +17,11 @@ extern double sh_seconds;
 
 /* The NIC as it was when the guest had booted, whatever a test has left of it */
 void sh_restore_nic(void);
+/* A veth pair with NAPI, and a peer in the namespace of its other end: place_veth */
+void sh_veth(void);
+void sh_veth_end(void);
+/* A script at the same time as what the test does; sh_end() takes its status */
+__attribute__((format(printf, 1, 2))) int sh_meanwhile(const char *fmt, ...);
+void sh_end(int pid);
 
 #endif /* SH_H */

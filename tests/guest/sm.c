@@ -74,7 +74,7 @@ void sm_new(struct sm *sm, const struct stackmap_register *reg)
 /* Small: quick to make, and soon full */
 void sm_new_small(struct sm *sm, uint32_t slots)
 {
-	struct stackmap_register reg = sm_reg(IFNAME, slots);
+	struct stackmap_register reg = sm_reg(here ? here->ifname : IFNAME, slots);
 
 	reg.pool_bufs = 64;
 	sm_new(sm, &reg);
@@ -83,7 +83,7 @@ void sm_new_small(struct sm *sm, uint32_t slots)
 /* All frames are accounted for, and once nothing is in flight none is lost */
 void sm_settle(struct sm *sm)
 {
-	double end = mono() + 5;
+	double end = mono() + 30 * slow();
 	struct stackmap_stats s;
 
 	do {
@@ -122,18 +122,33 @@ int sm_try_detach(int port, int fd)
 	return ioctl(port, STACKMAP_IOC_DETACH, &d);
 }
 
+void (*sm_around_sync)(bool before);
+bool sm_short_of_memory;
+
 int sm_try_sync(int port, uint32_t flags, uint32_t wait_us)
 {
 	struct stackmap_sync s = { .flags = flags, .wait_us = wait_us };
+	int ret, err;
 
-	return ioctl(port, STACKMAP_IOC_SYNC, &s);
+	if (sm_around_sync)
+		sm_around_sync(true);
+	ret = ioctl(port, STACKMAP_IOC_SYNC, &s);
+	err = errno;
+	if (sm_around_sync)
+		sm_around_sync(false);
+	errno = err;
+	return ret;
 }
 
 uint32_t sm_attach(struct sm *sm, int fd, uint64_t data)
 {
 	uint32_t gen;
+	int ret;
 
-	CHECKF(!sm_try_attach(sm->fd, fd, data, &gen), "fd %d: %s", fd, strerror(errno));
+	do
+		ret = sm_try_attach(sm->fd, fd, data, &gen);
+	while (ret && errno == ENOMEM && sm_short_of_memory);
+	CHECKF(!ret, "fd %d: %s", fd, strerror(errno));
 	CHECK(gen != 0);
 	return gen;
 }
@@ -181,7 +196,7 @@ void sm_next(struct sm *sm)
 
 struct stackmap_slot *sm_wait(struct sm *sm, int ms)
 {
-	double end = mono() + ms / 1e3;
+	double end = mono() + slow() * ms / 1e3;
 
 	while (!sm_peek(sm)) {
 		if (sm_sync(sm, 1000) > 0)

@@ -36,6 +36,10 @@ void sm_settle(struct sm *sm);
 int sm_try_attach(int port, int fd, uint64_t data, uint32_t *gen);
 int sm_try_detach(int port, int fd);
 int sm_try_sync(int port, uint32_t flags, uint32_t wait_us);
+/* If set, called before (true) and after each sync */
+extern void (*sm_around_sync)(bool before);
+/* Whether sm_attach() tries again after ENOMEM */
+extern bool sm_short_of_memory;
 uint32_t sm_attach(struct sm *sm, int fd, uint64_t data);
 int sm_sync(struct sm *sm, uint32_t wait_us);
 struct stackmap_info sm_info(struct sm *sm);

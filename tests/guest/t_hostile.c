@@ -382,7 +382,7 @@ TEST(threads_sync_attach_detach, 30)
 		pair_tcp(fd[i], AF_INET);
 	for (i = 0; i < 2; i++)
 		CHECK(!pthread_create(&thread[i], NULL, sync_for_ever, NULL));
-	for (n = 0; n < 3000; n++) {
+	for (n = 0; n < few(3000); n++) {
 		i = rnd(&seed) % 8;
 		if (rnd(&seed) % 8 == 0) {
 			close(fd[i][0]);

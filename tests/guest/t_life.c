@@ -65,7 +65,7 @@ TEST_NIC(killed_50_times, 120)
 	struct ask a;
 	pid_t pid;
 
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < few(50); i++) {
 		CHECK(!pipe(p));
 		pid = fork();
 		if (pid == 0)
@@ -112,7 +112,7 @@ static void set_down_and_up(struct app *app, int fd_port)
 
 	for (i = 0; i < 5; i++) {
 		EQ(sh("ip link set " IFNAME " down"), 0);
-		CHECKF(sh_seconds < 1.5, "it took %.1f s", sh_seconds);
+		CHECKF(sh_seconds < 1.5 * slow(), "it took %.1f s", sh_seconds);
 		if (app)
 			app_run_ms(app, 50);
 		EQ(sh("ip link set " IFNAME " up"), 0);
@@ -153,10 +153,10 @@ static void owned_meanwhile(bool spin, int rounds, const char *command, const ch
 		n = sh("%s", command);
 		if (n)
 			break;
-		CHECKF(sh_seconds < 1.5, "'%s' took %.1f s", command, sh_seconds);
+		CHECKF(sh_seconds < 1.5 * slow(), "'%s' took %.1f s", command, sh_seconds);
 		usleep(30000);
 		EQ(sh("%s", undo), 0);
-		CHECKF(sh_seconds < 1.5, "'%s' took %.1f s", undo, sh_seconds);
+		CHECKF(sh_seconds < 1.5 * slow(), "'%s' took %.1f s", undo, sh_seconds);
 		if (strstr(command, "down"))
 			sh_restore_nic();
 	}
@@ -211,7 +211,7 @@ TEST_NIC(ethtool_channels_and_rings, 60)
 				ch.combined_count = ch.combined_count == 1 ? ch.max_combined : 1;
 			t = mono();
 			done += !ethtool_do(&ch);
-			CHECKF(mono() - t < 1.5, "channels took %f s", mono() - t);
+			CHECKF(mono() - t < 1.5 * slow(), "channels took %f s", mono() - t);
 			ch.cmd = ETHTOOL_GCHANNELS;
 		}
 		app_run_ms(app, 20);
@@ -221,7 +221,7 @@ TEST_NIC(ethtool_channels_and_rings, 60)
 									     rg.rx_max_pending;
 			t = mono();
 			done += !ethtool_do(&rg);
-			CHECKF(mono() - t < 1.5, "rings took %f s", mono() - t);
+			CHECKF(mono() - t < 1.5 * slow(), "rings took %f s", mono() - t);
 			rg.cmd = ETHTOOL_GRINGPARAM;
 		}
 	}
@@ -231,6 +231,37 @@ TEST_NIC(ethtool_channels_and_rings, 60)
 	ask(&a, "echo %s %d 3 20000 999 3", here->guest4, port);
 	app_run(app, &a, 15);
 	app_end(app);
+	nic_is_ordinary();
+}
+
+static bool carrier_becomes(char what, int ms)
+{
+	double end = mono() + ms / 1e3;
+	char c[8] = "";
+
+	do {
+		sh_read(c, sizeof(c), "cat /sys/class/net/" IFNAME "/carrier");
+		if (c[0] == what)
+			return true;
+	} while (mono() < end);
+	return false;
+}
+
+/* The device says that its link is down, and up again */
+TEST_NIC(carrier_follows_link, 60)
+{
+	struct ask a;
+
+	CHECK(carrier_becomes('1', 2000));
+	ask(&a, "link %s 1500 1", here->guest4);
+	if (!carrier_becomes('0', 1500)) {
+		ask_wait(&a, 10);
+		if (strstr(a.answer, "no monitor"))
+			tap_skip("no monitor");
+		CHECK(!"the carrier is gone");
+	}
+	CHECK(carrier_becomes('1', 5000));
+	ask_wait(&a, 10);
 	nic_is_ordinary();
 }
 
@@ -262,13 +293,13 @@ TEST_NIC(interface_leaves_namespace, 60)
 	sm_attach(&sm, l, 0);
 	sm_quiet(&sm, 10);
 	EQ(sh("ip netns add smns && ip link set " IFNAME " netns smns"), 0);
-	CHECKF(sh_seconds < 3, "it took %.1f s", sh_seconds);
+	CHECKF(sh_seconds < 3 * slow(), "it took %.1f s", sh_seconds);
 	port_is_gone(&sm);
 	FAILS(sm_try_attach(sm.fd, l2, 0, NULL), ENODEV);
 	/* What is attached can still be detached, and read */
 	EQ(sm_try_detach(sm.fd, l), 0);
 	EQ(sh("ip -n smns link set " IFNAME " netns 1"), 0);
-	CHECKF(sh_seconds < 3, "it took %.1f s", sh_seconds);
+	CHECKF(sh_seconds < 3 * slow(), "it took %.1f s", sh_seconds);
 	sh_restore_nic();
 	port_is_gone(&sm);
 	/* Another port may own it, while the dead one is still there */
@@ -321,7 +352,7 @@ TEST(no_memory_lost, 60)
 	int i, k;
 
 	for (k = 0; k < 2; k++) {
-		for (i = 0; i < 10; i++) {
+		for (i = 0; i < few(10); i++) {
 			sm_new(&sm, &reg);
 			memset(sm_buf(&sm, 0), 1, 4096 * sm.reg.frames);
 			sm_quiet(&sm, 5);
@@ -332,5 +363,6 @@ TEST(no_memory_lost, 60)
 		free[k] = atol(out);
 	}
 	/* 10 ports of 16 MB each, leaked, would be seen */
-	CHECKF(free[0] - free[1] < 8192, "%ld kB less", free[0] - free[1]);
+	if (access("/sys/kernel/debug/kmemleak", F_OK))
+		CHECKF(free[0] - free[1] < 8192, "%ld kB less", free[0] - free[1]);
 }

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
+#include "net.h"
 #include "peer.h"
 #include "sh.h"
 #include "sm.h"
@@ -23,10 +25,13 @@
 #define EXIT_SKIP 77
 
 const struct place place_lo = {
-	"lo", "127.0.0.1", "127.0.0.1", "::1", "127.0.0.1", "::1"
+	"lo", IFNAME, "127.0.0.1", "127.0.0.1", "::1", "127.0.0.1", "::1", "127.0.0"
 };
 const struct place place_nic = {
-	"nic", "10.77.0.1", "10.77.0.2", "fd77::2", "10.77.0.1", "fd77::1"
+	"nic", IFNAME, "10.77.0.1", "10.77.0.2", "fd77::2", "10.77.0.1", "fd77::1", "10.99.0"
+};
+const struct place place_veth = {
+	"veth", "smn0", "10.78.0.1", "10.78.0.2", "fd78::2", "10.78.0.1", "fd78::1", "10.98.0"
 };
 const struct place *here;
 
@@ -98,7 +103,7 @@ static int wait_for(pid_t pid, double seconds)
 /* What a test leaves behind would spoil the next */
 static bool ports_are_left(void)
 {
-	double end = now() + 2;
+	double end = now() + 2 * slow();
 
 	while (sm_ports() > 0) {
 		if (now() > end)
@@ -118,6 +123,8 @@ static void run_one(struct test *t, const struct place *place)
 
 	snprintf(name, sizeof(name), "%s%s%s", t->name, place ? "/" : "",
 		 place ? place->name : "");
+	if (place == &place_veth)
+		sh_veth();
 	if (place && !peer_there(place)) {
 		printf("ok %d - %s # SKIP no peer\n", ++ran, name);
 		return;
@@ -132,11 +139,11 @@ static void run_one(struct test *t, const struct place *place)
 		_exit(0);
 	}
 	setpgid(pid, pid);
-	status = wait_for(pid, t->seconds);
+	status = wait_for(pid, t->seconds * slow());
 	if (status == -1)
 		why = " (took too long)";
 	kill(-pid, SIGKILL);
-	if (status == -1 && wait_for(pid, 10) == -1)
+	if (status == -1 && wait_for(pid, 10 * slow()) == -1)
 		why = " (took too long and cannot be killed)";
 	else if (status > 0 && WIFSIGNALED(status))
 		why = " (killed by a signal)";
@@ -149,6 +156,7 @@ static void run_one(struct test *t, const struct place *place)
 		printf("ok %d - %s # SKIP\n", ran, name);
 	} else if (status) {
 		failed++;
+		fault_none();
 		sh_restore_nic();
 		printf("not ok %d - %s%s %.1f s\n", ran, name, why, now() - start);
 	} else {
@@ -196,14 +204,19 @@ int main(int argc, char **argv)
 			continue;
 		if (matches(t->name, without, nwithout))
 			continue;
-		if (t->where == ON_NONE)
+		if ((t->where & ON_ASKED) && argc == optind)
+			continue;
+		if (!(t->where & ~ON_ASKED))
 			run_one(t, NULL);
 		if (t->where & ON_LO)
 			run_one(t, &place_lo);
 		if (t->where & ON_NIC)
 			run_one(t, &place_nic);
+		if (t->where & ON_VETH)
+			run_one(t, &place_veth);
 	}
 	kill(peer, SIGTERM);
+	sh_veth_end();
 	printf("1..%d\n", ran);
 	return failed || !ran;
 }

@@ -4,7 +4,9 @@
  *
  * A test fails by a CHECK that does not hold, by dying, or by taking longer
  * than its bound. A test of TEST_BOTH runs twice, with its peers on the
- * loopback interface ("name/lo") and behind the NIC ("name/nic").
+ * loopback interface ("name/lo") and behind the NIC ("name/nic"). One of
+ * TEST_NET runs behind the NIC and behind one end of a veth pair ("name/veth"),
+ * and only when it is asked for by name, as it takes long.
  */
 #ifndef TAP_H
 #define TAP_H
@@ -15,22 +17,24 @@
 /* Where the peers of a test are, and where they find the test */
 struct place {
 	const char *name;
+	const char *ifname;	/* what a port is opened on */
 	const char *ctl;	/* the peer's control address */
 	const char *guest4;
 	const char *guest6;
 	const char *peer4;
 	const char *peer6;
+	const char *raw;	/* addresses that a raw-socket peer has: raw.0 to raw.255 */
 };
 
 extern const struct place *here;
-extern const struct place place_lo, place_nic;
+extern const struct place place_lo, place_nic, place_veth;
 
-enum test_where { ON_NONE, ON_LO = 1, ON_NIC = 2, ON_BOTH = 3 };
+enum test_where { ON_NONE, ON_LO = 1, ON_NIC = 2, ON_BOTH = 3, ON_VETH = 4, ON_ASKED = 8 };
 
 struct test {
 	const char *name;
 	void (*run)(void);
-	enum test_where where;
+	int where;
 	int seconds;
 	struct test *next;
 };
@@ -52,6 +56,8 @@ void test_register(struct test *t);
 #define TEST_NIC(id, seconds) TEST_AT(id, ON_NIC, seconds)
 #define TEST_LO(id, seconds) TEST_AT(id, ON_LO, seconds)
 #define TEST_BOTH(id, seconds) TEST_AT(id, ON_BOTH, seconds)
+#define TEST_NET(id, seconds) TEST_AT(id, ON_NIC | ON_VETH | ON_ASKED, seconds)
+#define TEST_ASKED(id, where, seconds) TEST_AT(id, (where) | ON_ASKED, seconds)
 
 __attribute__((noreturn, format(printf, 3, 4)))
 void tap_fail(const char *file, int line, const char *fmt, ...);

@@ -539,6 +539,8 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 	return 0;
 
 del_vqs:
+	/* The queues were enabled, and no driver could set them up again */
+	virtio_reset_device(vdev);
 	vdev->config->del_vqs(vdev);
 free:
 	kfree(dev->ctrl);

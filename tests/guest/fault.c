@@ -81,9 +81,44 @@ void fault_none(void)
 	sm_short_of_memory = false;
 }
 
+/* A function of the kernel: from its address to the next one's */
+static void function(const char *name, unsigned long *start, unsigned long *end)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	char line[256], found[128], type;
+	unsigned long addr;
+
+	*start = 0;
+	*end = 0;
+	while (f && !*end && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %c %127s", &addr, &type, found) != 3)
+			continue;
+		if (*start && addr > *start)
+			*end = addr;
+		else if (!strcmp(found, name))
+			*start = addr;
+	}
+	if (f)
+		fclose(f);
+}
+
+static void set_range(const char *which, unsigned long start, unsigned long end)
+{
+	char name[32], text[32];
+	int k;
+
+	for (k = 0; k < 2; k++) {
+		snprintf(name, sizeof(name), "%s-start", which);
+		snprintf(text, sizeof(text), "%#lx", start);
+		CHECK(!knob(k, name, text));
+		snprintf(name, sizeof(name), "%s-end", which);
+		snprintf(text, sizeof(text), "%#lx", end);
+		CHECK(!knob(k, name, text));
+	}
+}
+
 static void init(unsigned long start, unsigned long end)
 {
-	char text[32];
 	int k;
 
 	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
@@ -97,11 +132,12 @@ static void init(unsigned long start, unsigned long end)
 		CHECK(!knob(k, "times", "-1"));
 		CHECK(!knob(k, "ignore-gfp-wait", "N"));
 		CHECK(!knob(k, "stacktrace-depth", "32"));
-		snprintf(text, sizeof(text), "%#lx", start);
-		CHECK(!knob(k, "require-start", text));
-		snprintf(text, sizeof(text), "%#lx", end);
-		CHECK(!knob(k, "require-end", text));
 	}
+	set_range("require", start, end);
+	/* The kernel itself warns if one fails in there: entries of /proc/irq are removed that never were */
+	function("request_threaded_irq", &start, &end);
+	CHECK(start && end);
+	set_range("reject", start, end);
 	CHECK(!knob(1, "ignore-gfp-highmem", "N"));
 	CHECK(!knob(1, "min-order", "0"));
 	fault_hits = 0;
@@ -116,23 +152,11 @@ void fault_init(void)
 	init(start, end);
 }
 
-void fault_init_under(const char *function)
+void fault_init_under(const char *name)
 {
-	unsigned long addr, start = 0, end = 0;
-	FILE *f = fopen("/proc/kallsyms", "r");
-	char line[256], name[128], type;
+	unsigned long start, end;
 
-	/* Up to the next one */
-	while (f && !end && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx %c %127s", &addr, &type, name) != 3)
-			continue;
-		if (start && addr > start)
-			end = addr;
-		else if (!strcmp(name, function))
-			start = addr;
-	}
-	if (f)
-		fclose(f);
+	function(name, &start, &end);
 	init(start, end);
 }
 

@@ -44,12 +44,12 @@ TEST_BOTH(echo_no_byte, 10)
 
 TEST_BOTH(echo_odd_pieces, 60)
 {
-	echo(here->guest4, 256, true, 300001, 777, 7);
+	echo(here->guest4, 256, true, few(300000) + 1, 777, 7);
 }
 
 TEST_BOTH(echo_odd_pieces_v6, 60)
 {
-	echo(here->guest6, 256, false, 300001, 777, 7);
+	echo(here->guest6, 256, false, few(300000) + 1, 777, 7);
 }
 
 TEST_BOTH(echo_page_edges_v6, 60)
@@ -59,7 +59,7 @@ TEST_BOTH(echo_page_edges_v6, 60)
 
 TEST_BOTH(echo_10_MB, 90)
 {
-	echo(here->guest4, 1024, true, 10 << 20, 65536, 1);
+	echo(here->guest4, 1024, true, few(10 << 20), 65536, 1);
 }
 
 TEST_BOTH(echo_200_connections, 60)

@@ -253,12 +253,15 @@ TEST(fault_poll, 60)
 /* Whatever fails in a sync, all bytes arrive, in both directions and in order */
 static void echo_with_faults(uint32_t slots, const char *what)
 {
+	struct stackmap_register reg = sm_reg(IFNAME, slots);
 	struct app *app;
 	struct ask a;
 	int port;
 
 	fault_init();
-	app = app_new_slots(slots);
+	/* However slow it is, it is this thread that polls the NIC, and meets them */
+	reg.stall_us = STACKMAP_STALL_MAX_US;
+	app = app_new(&reg);
 	port = app_listen(app, here->guest4);
 	app->spin = true;
 	ask(&a, what, here->guest4, port);
@@ -267,7 +270,7 @@ static void echo_with_faults(uint32_t slots, const char *what)
 	fault_syncs(FAULT_NOT);
 	tap_note("an allocation failed in %d syncs, up to the %dth", fault_hits,
 		 fault_depth);
-	CHECK(fault_hits > 10);
+	CHECK(fault_hits > 5);
 	ask(&a, "echo %s %d 3 20000 999 3", here->guest4, port);
 	app_run(app, &a, 15);
 	app_end(app);
@@ -275,7 +278,7 @@ static void echo_with_faults(uint32_t slots, const char *what)
 
 TEST_BOTH(fault_sync_small, 120)
 {
-	echo_with_faults(64, "echo %s %d 3 3000 99 5");
+	echo_with_faults(64, "echo %s %d 3 6000 99 5");
 }
 
 TEST_BOTH(fault_sync_large, 120)
@@ -496,7 +499,8 @@ TEST_NIC(fault_bind, 400)
 		if (ret) {
 			CHECK(hit);
 			failed++;
-			continue;
+			/* It is as it was: the next one can have it (a failed one left the queues enabled) */
+			CHECKF(!put(DRIVERS "/" OURS "/bind", device), "%d: %s", n, strerror(errno));
 		}
 		/* Some of what fails only makes it less: the interface is there */
 		CHECKF(!access("/sys/class/net/" IFNAME, F_OK), "%d", n);

@@ -123,7 +123,7 @@ TEST(rx_ring_random_head, 20)
 	pair_tcp(fd, AF_INET6);
 	nonblock(fd[1]);
 	sm_attach(&sm, fd[0], 0);
-	while (got < 3000000) {
+	while (got < (unsigned int)few(3000000)) {
 		uint32_t n = 1 + rnd(&seed) % sizeof(block);
 		ssize_t k;
 
@@ -203,7 +203,7 @@ TEST(tx_refused_is_suffix, 30)
 TEST(tx_ring_full, 30)
 {
 	uint32_t seed = 11, sent = 0, got = 0, placed, first, i;
-	const uint32_t total = 3000000;
+	const uint32_t total = few(3000000);
 	bool blocked = false;
 	uint8_t block[65536];
 	struct sm sm;

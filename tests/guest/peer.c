@@ -168,7 +168,7 @@ static void cmd_echo(const char *addr, int port, uint32_t seed, uint64_t bytes,
 	while (left) {
 		for (i = 0; i < n; i++)
 			p[i].events = POLLIN | (s[i].sent < bytes ? POLLOUT : 0);
-		if (poll(p, n, 20000 * slow()) <= 0)
+		if (poll(p, n, 60000 * slow()) <= 0)
 			answer("fail echo: %d of %d connections stuck, the first at %llu of %llu",
 			       left, n, (unsigned long long)s[0].got, (unsigned long long)bytes);
 		for (i = 0; i < n; i++) {

@@ -371,22 +371,22 @@ static void chaos(struct raw *r)
 			tcp_send(r, r->una, r->rcv, ACK, window(r), NULL, 0, n < len ? n : len, false);
 		break;
 	case 1:
-		tcp_send(r, r->una, r->rcv, ACK | PSH, 1000, NULL, 0, len, true);
+		tcp_send(r, r->una, r->rcv, ACK | PSH, window(r), NULL, 0, len, true);
 		break;
 	case 2:		/* outside the window */
-		tcp_send(r, r->nxt + 0x10000000, r->rcv, ACK, 1000, NULL, 0, 0, false);
+		tcp_send(r, r->nxt + 0x10000000, r->rcv, ACK, window(r), NULL, 0, 0, false);
 		break;
 	case 3:		/* no meaning in an established connection */
-		tcp_send(r, r->nxt + 0x100000, r->rcv, SYN | ACK | FIN, 1000, NULL, 0, 0, false);
+		tcp_send(r, r->nxt + 0x100000, r->rcv, SYN | ACK | FIN, window(r), NULL, 0, 0, false);
 		break;
 	case 4:		/* a blind reset */
 		tcp_send(r, r->nxt + 0x20000000, 0, RST, 0, NULL, 0, 0, false);
 		break;
 	case 5:		/* no flags at all */
-		tcp_send(r, r->nxt, r->rcv, 0, 1000, NULL, 0, 0, false);
+		tcp_send(r, r->nxt, r->rcv, 0, window(r), NULL, 0, 0, false);
 		break;
 	case 6:		/* lengths of options that lie */
-		tcp_send(r, r->nxt, r->rcv, ACK, 1000,
+		tcp_send(r, r->nxt, r->rcv, ACK, window(r),
 			 (uint8_t[]){ 5, 0, 2, 255, 8, 1, 254, 9 }, 8, 0, false);
 		break;
 	default:	/* old, long acknowledged data */

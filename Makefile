@@ -5,6 +5,7 @@
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
 # make bench      stackmap and its rivals in full (ROUNDS=3)
+# make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
 # make instructions  guest instructions per request of each server
 # make vm         a shell in a guest that has all of it
 # make install    module for the running kernel, library, programs, man pages (DESTDIR, prefix)
@@ -21,7 +22,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all apps tools bench-servers test-programs kmod demo check bench instructions vm install uninstall clean
+.PHONY: all apps tools bench-servers test-programs kmod demo check bench evaluation instructions vm install uninstall clean
 all: lib apps tools bench-servers test-programs
 
 include lib/Makefile.inc
@@ -32,7 +33,7 @@ include tests/guest/Makefile.inc
 APPS		:= $(O)/stackmap-httpd $(O)/echo
 TOOLS		:= $(O)/stackmap
 INSTALLED	:= $(O)/stackmap-httpd $(O)/stackmap
-RIVALS		:= $(O)/bench-epoll $(O)/bench-iouring
+RIVALS		:= $(O)/bench-epoll $(O)/bench-iouring $(O)/bench-load $(O)/bench-reflect
 
 apps: $(APPS)
 tools: $(TOOLS)
@@ -59,6 +60,10 @@ $(O)/bench-epoll: $(call objs,bench/epoll.c apps/http.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
 $(O)/bench-iouring: $(call objs,bench/iouring.c apps/http.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -luring
+$(O)/bench-load: $(call objs,bench/load.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm
+$(O)/bench-reflect: $(call objs,bench/reflect.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 .PHONY: test-http
 test-http: $(O)/tests/test_http
@@ -83,6 +88,8 @@ check: all
 	tests/run
 bench: all
 	bench/run
+evaluation: all
+	bench/evaluation
 instructions: all
 	bench/instructions
 vm: all

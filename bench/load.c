@@ -113,6 +113,8 @@ static void conn_idle(struct conn *conn);
 
 static void failed(struct conn *conn, const char *what)
 {
+	if (!errors)
+		fprintf(stderr, "bench-load: %s: %s (told once)\n", what, strerror(errno));
 	if (++errors > ERRORS_MAX)
 		die(what);
 	nopen -= conn->open;
@@ -343,8 +345,10 @@ static void look_for_lost(void)
 	for (i = 0; i < set.connections; i++) {
 		struct conn *conn = &conns[i];
 
-		if (conn->waiting && now - conn->due > LOST_NS)
-			failed(conn, "datagrams are lost");
+		if (conn->waiting && now > conn->due + LOST_NS) {
+			errno = ETIMEDOUT;
+			failed(conn, "a datagram");
+		}
 	}
 }
 

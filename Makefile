@@ -6,6 +6,7 @@
 # make check      what ./check does, likewise
 # make check-debug   the guest suite on kernels that look for errors (scripts/setup debug)
 # make bench      stackmap and its rivals in full (ROUNDS=3)
+# make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
 # make instructions  guest instructions per request of each server
 # make profile    where the time of a request goes, by samples
 # make vm         a shell in a guest that has all of it
@@ -23,7 +24,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all apps tools bench-servers test-programs kmod demo check check-debug bench instructions profile vm install uninstall clean
+.PHONY: all apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install uninstall clean
 all: lib apps tools bench-servers test-programs
 
 include lib/Makefile.inc
@@ -34,7 +35,7 @@ include tests/guest/Makefile.inc
 APPS		:= $(O)/stackmap-httpd $(O)/echo
 TOOLS		:= $(O)/stackmap
 INSTALLED	:= $(O)/stackmap-httpd $(O)/stackmap
-RIVALS		:= $(O)/bench-epoll $(O)/bench-iouring
+RIVALS		:= $(O)/bench-epoll $(O)/bench-iouring $(O)/bench-load $(O)/bench-reflect
 
 apps: $(APPS)
 tools: $(TOOLS)
@@ -61,6 +62,10 @@ $(O)/bench-epoll: $(call objs,bench/epoll.c apps/http.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
 $(O)/bench-iouring: $(call objs,bench/iouring.c apps/http.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -luring
+$(O)/bench-load: $(call objs,bench/load.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm
+$(O)/bench-reflect: $(call objs,bench/reflect.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 .PHONY: test-http
 test-http: $(O)/tests/test_http
@@ -87,6 +92,8 @@ check-debug: all
 	KERNEL=debug tests/run kernels kasan kasan-virtio kcsan badnet fuzz soak coverage
 bench: all
 	bench/run
+evaluation: all
+	bench/evaluation
 instructions: all
 	bench/instructions
 profile: all

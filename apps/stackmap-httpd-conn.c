@@ -119,6 +119,16 @@ static int on_request(void *arg, const struct http_request *req)
 	return 1;
 }
 
+/* Returns how many bytes were used: fewer if the rest must wait, or the connection failed */
+static size_t feed(struct conn *conn, const char *data, size_t len)
+{
+	if (__builtin_expect(!server.binary_max, 1))
+		return http_feed(&conn->http, data, len, on_request, conn);
+	len = binary_feed(&conn->binary, data, len, server.binary_max, on_request, conn);
+	conn->failed |= conn->binary.done;
+	return len;
+}
+
 /* Keeps what cannot be answered yet */
 static void keep(struct conn *conn, const void *data, uint32_t len)
 {
@@ -162,7 +172,7 @@ static void input(struct conn *conn, const char *data, uint32_t len)
 		if (conn->ignored > IGNORED_MAX)
 			conn->failed = true;
 	} else {
-		size_t used = http_feed(&conn->http, data, len, on_request, conn);
+		size_t used = feed(conn, data, len);
 
 		if (used < len && !conn->failed)
 			keep(conn, data + used, len - used);
@@ -173,8 +183,7 @@ static void input(struct conn *conn, const char *data, uint32_t len)
 static void input_kept(struct conn *conn)
 {
 	while (conn->in_off < conn->in_len && !conn->busy && !conn->failed)
-		conn->in_off += http_feed(&conn->http, conn->in + conn->in_off,
-					  conn->in_len - conn->in_off, on_request, conn);
+		conn->in_off += feed(conn, conn->in + conn->in_off, conn->in_len - conn->in_off);
 	if (conn->in && conn->in_off == conn->in_len)
 		free_in(conn);
 }

@@ -88,6 +88,10 @@ static int prebuilt_reply(struct conn *conn, const struct http_request *req)
 	uint32_t head_len = prebuilt.first[req->persist].head_len;
 	uint32_t len = prebuilt.first[req->persist].len;
 
+	if (server.binary_max) {
+		conn->body_left = req->body_len;
+		return prebuilt_continue(conn);
+	}
 	if (req->is_head)
 		len = head_len;
 	if (stackmap_send_buf(&conn->sm, prebuilt.first[req->persist].buf, 0, len,

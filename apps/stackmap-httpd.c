@@ -49,6 +49,8 @@ static const char usage[] =
 	"  -p, --port PORT       listen on this port (8080)\n"
 	"      --reuseport       share the port with other processes, one for each queue\n"
 	"  -s, --size N          answer every request with N bytes from memory (64)\n"
+	"      --binary          not HTTP: requests of 16 bytes that say how many bytes they want, up to\n"
+	"                        the --size (apps/binary.h)\n"
 	"  -r, --root DIR        serve the files in DIR instead\n"
 	"      --spin USEC       poll the NIC for so long without traffic before sleeping (5000);\n"
 	"                        'always': never sleep\n"
@@ -152,7 +154,7 @@ static int ring_size(const char *option, uint32_t *out)
 /* Returns 0 to go on, 1 when all was done, -1 on an error it has told */
 static int parse(int argc, char **argv, struct settings *set)
 {
-	enum { REUSEPORT = 256, SPIN, IDLE, RX_SLOTS, TX_SLOTS, EXTRA, POOL, STALL };
+	enum { REUSEPORT = 256, BINARY, SPIN, IDLE, RX_SLOTS, TX_SLOTS, EXTRA, POOL, STALL };
 	static const struct option options[] = {
 		{ "interface", required_argument, NULL, 'i' },
 		{ "queue", required_argument, NULL, 'q' },
@@ -160,6 +162,7 @@ static int parse(int argc, char **argv, struct settings *set)
 		{ "port", required_argument, NULL, 'p' },
 		{ "reuseport", no_argument, NULL, REUSEPORT },
 		{ "size", required_argument, NULL, 's' },
+		{ "binary", no_argument, NULL, BINARY },
 		{ "root", required_argument, NULL, 'r' },
 		{ "spin", required_argument, NULL, SPIN },
 		{ "idle-timeout", required_argument, NULL, IDLE },
@@ -195,6 +198,9 @@ static int parse(int argc, char **argv, struct settings *set)
 		case 's':
 			err = number("--size", 0, 1ul << 40, &set->size);
 			set->has_size = true;
+			break;
+		case BINARY:
+			set->binary = true;
 			break;
 		case 'r':
 			set->root = optarg;
@@ -248,8 +254,13 @@ static int parse(int argc, char **argv, struct settings *set)
 	}
 	if (!set->nqueues)
 		set->nqueues = 1;	/* 0 */
-	if (!err && set->root && set->has_size) {
-		fputs("stackmap-httpd: --size and --root exclude each other: give one\n", stderr);
+	if (!err && set->root && (set->has_size || set->binary)) {
+		fprintf(stderr, "stackmap-httpd: --%s and --root exclude each other: give one\n",
+			set->binary ? "binary" : "size");
+		err = -1;
+	}
+	if (!err && set->binary && !set->size) {
+		fputs("stackmap-httpd: --binary needs a --size from 1\n", stderr);
 		err = -1;
 	}
 	return err;
@@ -463,6 +474,7 @@ int server_start(const struct settings *set, unsigned int queue)
 			queue, stackmap_open_hint(errno));
 		return -1;
 	}
+	server.binary_max = set->binary ? set->size : 0;
 	server.seg = stackmap_frame_size(server.port);
 	if (server.seg > REPLY_ROOM)
 		server.seg = REPLY_ROOM;

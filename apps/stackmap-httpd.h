@@ -7,7 +7,7 @@
 
 #include <stackmap/stackmap.h>
 
-#include "http.h"
+#include "binary.h"
 
 /*
  * Room a connection's send queue must have before a request is looked at, so that the header of
@@ -33,7 +33,8 @@
  * @ignored: bytes that came after the last request
  * @unacked: bytes which the client had not acknowledged when last asked, or -1
  * @in: received while busy: bytes [in_off, in_len) of in_cap
- * @http: the requests
+ * @binary: the requests of --binary
+ * @http: the others
  */
 struct conn {
 	struct stackmap_conn sm;
@@ -54,6 +55,7 @@ struct conn {
 	uint32_t in_off;
 	uint32_t in_len;
 	uint32_t in_cap;
+	struct binary_conn binary;
 	struct http_conn http;
 };
 
@@ -64,6 +66,7 @@ struct conn {
  * @spin_always: never sleep
  * @queues: what --queue says, @nqueues of them
  * @has_size: it was given
+ * @binary: requests are those of binary.h
  */
 struct settings {
 	const char *ifname;
@@ -74,6 +77,7 @@ struct settings {
 	unsigned long port;
 	unsigned long size;
 	bool has_size;
+	bool binary;
 	bool reuseport;
 	unsigned long spin_us;
 	bool spin_always;
@@ -88,6 +92,7 @@ struct settings {
  * @accepting: it is attached
  * @hurry: somebody waits for room in a send queue; the next sync must not wait for the NIC
  * @root: the directory to serve, or -1 for the prebuilt response
+ * @binary_max: with --binary, the most bytes that a request may ask for; else 0
  * @seg: most bytes to put in one transmit slot
  * @tick: counts the time, in units of tick_ms, while there are connections
  * @idle_ticks: a connection may be idle for so long, 0 for ever
@@ -105,6 +110,7 @@ struct server {
 	bool accepting;
 	bool hurry;
 	int root;
+	uint64_t binary_max;
 	uint32_t seg;
 	uint32_t tick;
 	uint32_t tick_ms;

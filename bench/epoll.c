@@ -42,7 +42,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "http.h"
+#include "binary.h"
 
 /* Linux 6.9; Debian 12's headers are older. */
 #ifndef EPIOCSPARAMS
@@ -78,6 +78,7 @@ struct conn {
 	unsigned int nruns, maxruns;
 	struct run *runs;	/* one, or an array from malloc() */
 	struct run one;
+	struct binary_conn binary;
 	struct http_conn http;
 	struct conn *next, *prev;	/* in the list of open ones; next: or of spare ones */
 };
@@ -86,6 +87,8 @@ static struct {
 	int epoll, listener, signals;
 	bool accepting;
 	struct http_canned canned;
+	char *binary;		/* the bytes that answer binary requests; NULL: it is HTTP */
+	unsigned long size;
 	struct conn *open, *spare;
 	uint64_t requests, connections;
 } server = { .epoll = -1, .listener = -1, .signals = -1 };
@@ -158,7 +161,12 @@ static int on_request(void *arg, const struct http_request *req)
 	const char *at;
 	size_t len;
 
-	at = http_reply(&server.canned, req, &len);
+	if (server.binary) {
+		at = server.binary;
+		len = req->body_len;
+	} else {
+		at = http_reply(&server.canned, req, &len);
+	}
 	server.requests += !req->status;
 	if (conn->nruns && run[-1].at == at && run[-1].len == len) {
 		run[-1].count++;
@@ -243,6 +251,15 @@ static int conn_flush(struct conn *conn)
 	return 1;
 }
 
+/* Reads the requests in recv_buf; fewer bytes than n if the connection is to be dropped. */
+static size_t conn_feed(struct conn *conn, size_t n)
+{
+	if (!server.binary)
+		return http_feed(&conn->http, recv_buf, n, on_request, conn);
+	n = binary_feed(&conn->binary, recv_buf, n, server.size, on_request, conn);
+	return conn->binary.done ? 0 : n;
+}
+
 /* Does all there is to do for a connection until one of its edges. */
 static void conn_run(struct conn *conn)
 {
@@ -283,7 +300,7 @@ static void conn_run(struct conn *conn)
 				goto close;
 			continue;
 		}
-		if (http_feed(&conn->http, recv_buf, n, on_request, conn) < (size_t)n)
+		if (conn_feed(conn, n) < (size_t)n)
 			goto close;
 	}
 	/* Others first; a MOD reports again what is still true. */
@@ -359,7 +376,7 @@ static int serve(void)
 	}
 }
 
-static int listen_on(const char *addr, const char *port)
+static int listen_on(const char *addr, const char *port, bool reuseport)
 {
 	struct addrinfo hints = {
 		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
@@ -376,6 +393,7 @@ static int listen_on(const char *addr, const char *port)
 	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    (reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))) ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||
 	    bind(fd, ai->ai_addr, ai->ai_addrlen) ||
 	    listen(fd, 65535)) {	/* the kernel cuts it to net.core.somaxconn */
@@ -409,6 +427,9 @@ static const char usage[] =
 	"  --addr ADDR     listen on this address (0.0.0.0)\n"
 	"  --port PORT     listen on this port (8080)\n"
 	"  --size N        respond with N bytes (64)\n"
+	"  --binary        not HTTP but requests of 16 bytes that say how many bytes they want, up\n"
+	"                  to the --size (apps/binary.h)\n"
+	"  --reuseport     share the port with other processes, one for each processor\n"
 	"  --busy-poll[=USECS]\n"
 	"                  busy poll the NIC in epoll_wait() for so long (200); Linux 6.9\n"
 	"  --prefer        with --busy-poll: keep the NIC's interrupt masked meanwhile; needs\n"
@@ -433,10 +454,13 @@ static int number(const char *option, const char *text, unsigned long max, unsig
 
 int main(int argc, char **argv)
 {
+	enum { BINARY = 256 };
 	static const struct option options[] = {
 		{ "addr", required_argument, NULL, 'a' },
 		{ "port", required_argument, NULL, 'p' },
 		{ "size", required_argument, NULL, 's' },
+		{ "binary", no_argument, NULL, BINARY },
+		{ "reuseport", no_argument, NULL, 'R' },
 		{ "busy-poll", optional_argument, NULL, 'b' },
 		{ "prefer", no_argument, NULL, 'P' },
 		{ "budget", required_argument, NULL, 'B' },
@@ -445,7 +469,7 @@ int main(int argc, char **argv)
 	};
 	const char *addr = "0.0.0.0", *port = "8080";
 	unsigned long size = 64, usecs = 0, budget = 0;
-	bool prefer = false;
+	bool prefer = false, binary = false, reuseport = false;
 	struct rlimit files;
 	struct conn *conn;
 	sigset_t stop;
@@ -475,6 +499,12 @@ int main(int argc, char **argv)
 			if (number("--budget", optarg, 65535, &budget))
 				return 2;
 			break;
+		case BINARY:
+			binary = true;
+			break;
+		case 'R':
+			reuseport = true;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;
@@ -497,11 +527,18 @@ int main(int argc, char **argv)
 	sigaddset(&stop, SIGTERM);
 	sigprocmask(SIG_BLOCK, &stop, NULL);
 
-	if (http_canned_fill(&server.canned, 200, "text/plain", 'x', size)) {
+	server.size = size;
+	if (binary) {
+		server.binary = malloc(size + 1);
+		if (server.binary)
+			memset(server.binary, 'x', size);
+	}
+	if (http_canned_fill(&server.canned, 200, "text/plain", 'x', size) ||
+	    (binary && !server.binary)) {
 		fail("out of memory");
 		return 1;
 	}
-	server.listener = listen_on(addr, port);
+	server.listener = listen_on(addr, port, reuseport);
 	if (server.listener < 0)
 		goto out;
 	server.epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -538,5 +575,6 @@ out:
 	if (server.listener >= 0)
 		close(server.listener);
 	http_canned_free(&server.canned);
+	free(server.binary);
 	return ret;
 }

@@ -47,7 +47,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "http.h"
+#include "binary.h"
 
 /* Linux 6.9; Debian 12's headers are older. */
 #define REGISTER_NAPI	27
@@ -96,6 +96,7 @@ struct conn {
 	unsigned int nruns, maxruns;
 	struct run *runs;	/* one, or an array from malloc() */
 	struct run one;
+	struct binary_conn binary;
 	struct http_conn http;
 };
 
@@ -111,6 +112,8 @@ static struct {
 	bool accepting, stop;
 	uint64_t batch;
 	struct http_canned canned;
+	char *binary;		/* the bytes that answer binary requests; NULL: it is HTTP */
+	unsigned long size;
 	struct conn *conns;
 	unsigned int nconns;
 	uint32_t *dirty;
@@ -220,6 +223,7 @@ static void conn_open(uint32_t index)
 	conn->nruns = 0;
 	conn->maxruns = 1;
 	conn->runs = &conn->one;
+	memset(&conn->binary, 0, sizeof(conn->binary));
 	http_conn_init(&conn->http);
 	server.connections++;
 	recv_more(conn);
@@ -292,7 +296,12 @@ static int on_request(void *arg, const struct http_request *req)
 	const char *at;
 	size_t len;
 
-	at = http_reply(&server.canned, req, &len);
+	if (server.binary) {
+		at = server.binary;
+		len = req->body_len;
+	} else {
+		at = http_reply(&server.canned, req, &len);
+	}
 	server.requests += !req->status;
 	if (conn->nruns && run[-1].at == at && run[-1].len == len) {
 		run[-1].count++;
@@ -414,6 +423,9 @@ static void on_recv(struct conn *conn, const struct io_uring_cqe *cqe, const cha
 			conn->ignored += cqe->res;
 			if (conn->ignored > LINGER_MAX)
 				conn->broken = true;
+		} else if (server.binary) {
+			binary_feed(&conn->binary, buf, cqe->res, server.size, on_request, conn);
+			conn->broken |= conn->binary.done;
 		} else {
 			http_feed(&conn->http, buf, cqe->res, on_request, conn);
 		}
@@ -524,7 +536,7 @@ static int serve(void)
 	return 0;
 }
 
-static int listen_on(const char *addr, const char *port)
+static int listen_on(const char *addr, const char *port, bool reuseport)
 {
 	struct addrinfo hints = {
 		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
@@ -541,6 +553,7 @@ static int listen_on(const char *addr, const char *port)
 	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    (reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))) ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||	/* inherited */
 	    bind(fd, ai->ai_addr, ai->ai_addrlen) ||
 	    listen(fd, 65535)) {	/* the kernel cuts it to net.core.somaxconn */
@@ -621,6 +634,9 @@ static const char usage[] =
 	"  --addr ADDR     listen on this address (0.0.0.0)\n"
 	"  --port PORT     listen on this port (8080)\n"
 	"  --size N        respond with N bytes (64)\n"
+	"  --binary        not HTTP but requests of 16 bytes that say how many bytes they want, up\n"
+	"                  to the --size (apps/binary.h)\n"
+	"  --reuseport     share the port with other processes, one for each processor\n"
 	"  --buf-size N    receive into buffers of N bytes, a power of two (8192); together they\n"
 	"                  have 32 MiB. Larger ones mean fewer calls of TCP for large bodies\n"
 	"  --napi[=USECS]  busy poll the NIC while waiting, for so long (200); Linux 6.9\n"
@@ -643,10 +659,13 @@ static int number(const char *option, const char *text, unsigned long max, unsig
 
 int main(int argc, char **argv)
 {
+	enum { BINARY = 256 };
 	static const struct option options[] = {
 		{ "addr", required_argument, NULL, 'a' },
 		{ "port", required_argument, NULL, 'p' },
 		{ "size", required_argument, NULL, 's' },
+		{ "binary", no_argument, NULL, BINARY },
+		{ "reuseport", no_argument, NULL, 'R' },
 		{ "buf-size", required_argument, NULL, 'b' },
 		{ "napi", optional_argument, NULL, 'n' },
 		{ "no-prefer", no_argument, NULL, 'N' },
@@ -655,7 +674,7 @@ int main(int argc, char **argv)
 	};
 	const char *addr = "0.0.0.0", *port = "8080";
 	unsigned long size = 64, usecs = 0;
-	bool prefer = true;
+	bool prefer = true, binary = false, reuseport = false;
 	struct io_uring_sqe *sqe;
 	struct rlimit files;
 	sigset_t stop;
@@ -691,6 +710,12 @@ int main(int argc, char **argv)
 		case 'N':
 			prefer = false;
 			break;
+		case BINARY:
+			binary = true;
+			break;
+		case 'R':
+			reuseport = true;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;
@@ -720,12 +745,18 @@ int main(int argc, char **argv)
 
 	server.conns = calloc(server.nconns, sizeof(*server.conns));
 	server.dirty = calloc(server.nconns, sizeof(*server.dirty));
-	if (!server.conns || !server.dirty ||
+	server.size = size;
+	if (binary) {
+		server.binary = malloc(size + 1);
+		if (server.binary)
+			memset(server.binary, 'x', size);
+	}
+	if (!server.conns || !server.dirty || (binary && !server.binary) ||
 	    http_canned_fill(&server.canned, 200, "text/plain", 'x', size)) {
 		fail("start", ENOMEM);
 		goto out;
 	}
-	server.listener = listen_on(addr, port);
+	server.listener = listen_on(addr, port, reuseport);
 	if (server.listener < 0)
 		goto out;
 	server.signals = signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -777,5 +808,6 @@ out:
 	free(server.conns);
 	free(server.dirty);
 	http_canned_free(&server.canned);
+	free(server.binary);
 	return ret;
 }

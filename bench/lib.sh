@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-# bench/lib.sh: sourced by bench/run and scripts/demo: one guest, one server in it at a time, one measurement.
+# bench/lib.sh: sourced by bench/run, bench/evaluation and scripts/demo: one guest, one server in it at a time, one measurement.
 #
 # The sourcing script sets guest (its name). Everything that waits is bounded. The NIC has the driver that the
-# server is for: stackmap the module's own, all others the stock one.
+# server is for: stackmap and the -own ones the module's own, all others the stock one.
 
 declare -A server_command=(
   [stackmap]='stackmap-httpd -i eth0 -p 8080'
@@ -11,27 +11,49 @@ declare -A server_command=(
   [epoll-busypoll]='bench-epoll --port 8080 --busy-poll'
   [iouring]='bench-iouring --port 8080'
   [iouring-napi]='bench-iouring --port 8080 --napi'
+  [epoll-own]='bench-epoll --port 8080'
+  [iouring-own]='bench-iouring --port 8080'
+  [nginx]='bench-nginx'
 )
 # More options where requests have large bodies
-declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536')
+declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536')
+bench_queues=1 # of the NIC, and as many processors
+bench_stage=build/stage-cloud
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
-# bench_boot: a guest with the module loaded
+# bench_boot: a guest with the module loaded. Its threads have names, so that bench/cpu can tell them apart
 bench_boot() {
-  vm/guest start "$guest" --stage build/stage-cloud
+  vm/guest start "$guest" --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu '-name debug-threads=on'
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko'
+}
+
+# bench_commands SERVER SIZE [OPTIONS]: how to run it, a line for each process: one, or one for each queue
+bench_commands() {
+  local q command="${server_command[$1]} --size $2 ${3:-}"
+  case $bench_queues$1 in
+    1*) echo "$command" ;;
+    *stackmap*) echo "$command -q 0-$((bench_queues - 1))" ;;
+    *nginx) echo "$command --workers $bench_queues" ;;
+    *) for ((q = 0; q < bench_queues; q++)); do echo "taskset -c $q $command --reuseport"; done ;;
+  esac
 }
 
 # bench_start SERVER SIZE [OPTIONS]: start a server in the guest, return when it serves
 bench_start() {
-  local addr try change=unbind driver=virtio_net
+  local addr try line change=unbind driver=virtio_net script=''
   addr=$(vm/guest addr "$guest" 8080)
-  [[ $1 != stackmap ]] || change=bind driver=stackmap_virtio
-  vm/guest exec "$guest" -- "ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null"
-  vm/guest exec "$guest" -- "setsid ${server_command[$1]} --size $2 ${3:-} >/tmp/server.log 2>&1 </dev/null & echo \$! >/tmp/server.pid"
+  [[ $1 != stackmap && $1 != *-own ]] || change=bind driver=stackmap_virtio
+  while read -r line; do script+="setsid $line >>/tmp/server.log 2>&1 </dev/null & echo \$! >>/tmp/server.pid; "; done \
+    < <(bench_commands "$@")
+  vm/guest exec "$guest" -- "ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null
+    rm -f /tmp/server.log /tmp/server.pid; $script"
   for try in {1..50}; do
-    vm/guest host "$guest" -- curl -s -o /dev/null --max-time 2 "http://$addr/" && return
+    if [[ ${3:-} == *--binary* ]]; then
+      vm/guest host "$guest" -- timeout 2 bash -c "exec 3<>/dev/tcp/${addr/://}" 2>/dev/null && return
+    else
+      vm/guest host "$guest" -- curl -s -o /dev/null --max-time 2 "http://$addr/" && return
+    fi
     sleep 0.1
   done
   vm/guest exec "$guest" -- 'cat /tmp/server.log' >&2
@@ -39,8 +61,8 @@ bench_start() {
 }
 
 bench_stop() {
-  vm/guest exec "$guest" -- 'p=$(cat /tmp/server.pid); kill $p; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ -d /proc/$p ] || exit 0; sleep 0.1; done; kill -9 $p'
+  vm/guest exec "$guest" -- 'p=$(cat /tmp/server.pid); kill $p; for i in {1..20}; do
+    kill -0 $p 2>/dev/null || exit 0; sleep 0.1; done; kill -9 $p'
 }
 
 # bench_measure CONNECTIONS SECONDS [SCRIPT]: prints "RPS P50_US P99_US ERRORS"

@@ -82,7 +82,7 @@ demo: all
 check: all
 	tests/run
 check-debug: all
-	tests/run kernels kasan kasan-virtio kcsan coverage
+	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall soak fuzz-debug
 bench: all
 	bench/run
 vm: all

@@ -89,7 +89,7 @@ demo: all
 check: all
 	tests/run
 check-debug: all
-	KERNEL=debug tests/run kernels kasan kasan-virtio kcsan badnet fuzz soak coverage
+	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall soak fuzz-debug
 bench: all
 	bench/run
 evaluation: all

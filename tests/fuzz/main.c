@@ -282,8 +282,10 @@ int main(int argc, char **argv)
 			keep(out, i);
 		if (i == first + 50)
 			mem = meminfo("MemAvailable");
-		if (i % 100 == 99 && !nic_works())
+		if (i % 100 == 99 && !nic_works()) {
+			show_stuck();
 			bad("the NIC does not work any more");
+		}
 		if (mono() > told + 20) {
 			told = mono();
 			printf("# %llu programs, %llu calls, %llu with success, %u places of the module, %u kept, %ld kB available\n",

@@ -547,7 +547,8 @@ static void cmd_link(int ms, int n)
 		monitor("off");
 		usleep(ms * 1000);
 		monitor("on");
-		usleep(ms * 1000);
+		if (n > 1)
+			usleep(ms * 1000);
 	}
 	answer("ok");
 }

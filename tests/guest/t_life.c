@@ -3,6 +3,7 @@
  * t_life.c - the owner dies, the module and the interface come and go
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -234,34 +235,43 @@ TEST_NIC(ethtool_channels_and_rings, 60)
 	nic_is_ordinary();
 }
 
+static char carrier(void)
+{
+	int fd = open("/sys/class/net/" IFNAME "/carrier", O_RDONLY | O_CLOEXEC);
+	char c = '?';
+
+	if (fd >= 0 && read(fd, &c, 1) != 1)
+		c = '?';
+	close(fd);
+	return c;
+}
+
 static bool carrier_becomes(char what, int ms)
 {
-	double end = mono() + ms / 1e3;
-	char c[8] = "";
+	double end = mono() + slow() * ms / 1e3;
 
-	do {
-		sh_read(c, sizeof(c), "cat /sys/class/net/" IFNAME "/carrier");
-		if (c[0] == what)
-			return true;
-	} while (mono() < end);
-	return false;
+	while (carrier() != what) {
+		if (mono() > end)
+			return false;
+		usleep(10000);
+	}
+	return true;
 }
 
 /* The device says that its link is down, and up again */
 TEST_NIC(carrier_follows_link, 60)
 {
 	struct ask a;
+	bool went;
 
 	CHECK(carrier_becomes('1', 2000));
-	ask(&a, "link %s 1500 1", here->guest4);
-	if (!carrier_becomes('0', 1500)) {
-		ask_wait(&a, 10);
-		if (strstr(a.answer, "no monitor"))
-			tap_skip("no monitor");
-		CHECK(!"the carrier is gone");
-	}
-	CHECK(carrier_becomes('1', 5000));
-	ask_wait(&a, 10);
+	ask(&a, "link %s 2000 1", here->guest4);
+	went = carrier_becomes('0', 6000);
+	CHECK(!went || carrier_becomes('1', 8000));
+	ask_wait(&a, 20);
+	if (strstr(a.answer, "no monitor"))
+		tap_skip("no monitor");
+	CHECK(went);
 	nic_is_ordinary();
 }
 

@@ -45,8 +45,8 @@ TEST_BOTH(reader_stops, 60)
 
 	app->on_slot = on_go;
 	for (i = 0; i < 3; i++)
-		ask(&a[i], "slow %s %d 77 %d 5000", here->guest4, port, SLOW_BYTES);
-	app_run_ms(app, 2000);
+		ask(&a[i], "slow %s %d 77 %d %d", here->guest4, port, SLOW_BYTES, 5000 * slow());
+	app_run_ms(app, 2000 * slow());
 	EQ(app->nconns, 3);
 	CHECK(app->refused >= 3);
 	/* Nobody else suffers meanwhile */

@@ -65,6 +65,11 @@ $(O)/bench-load: $(call objs,bench/load.c)
 $(O)/bench-reflect: $(call objs,bench/reflect.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# Not in all: only the evaluation needs liblwip-dev
+$(O)/obj/bench/lwip.o: LIB_CPPFLAGS += -isystem /usr/include/lwip
+$(O)/bench-lwip: $(call objs,bench/lwip.c apps/http.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -llwip
+
 .PHONY: test-http
 test-http: $(O)/tests/test_http
 	$<
@@ -120,4 +125,4 @@ uninstall:
 
 clean:
 	rm -rf $(O)/obj $(O)/lib $(O)/tests $(O)/kmod $(O)/stage-* $(O)/libstackmap* \
-		$(APPS) $(TOOLS) $(RIVALS)
+		$(APPS) $(TOOLS) $(RIVALS) $(O)/bench-lwip

@@ -4,39 +4,22 @@
  *
  * The floor: what a packet costs that comes in, is looked at for its ports and leaves, with no stack,
  * socket or process. An XDP program swaps the addresses (Ethernet, IPv4, ports: no checksum
- * changes) of IPv4 datagrams to the given port; everything else goes its ordinary way. It is
- * loaded here by hand, in the kernel's own instructions, so that it needs neither clang nor
- * libbpf, and hangs on a link, so that it goes when the process does.
+ * changes) of IPv4 datagrams to the given port; everything else goes its ordinary way.
  */
 #include <errno.h>
 #include <arpa/inet.h>
-#include <linux/bpf.h>
 #include <net/if.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#define INSN(c, d, s, o, i) \
-	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
-#define LOAD(size, d, s, o)	INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define STORE(size, d, s, o)	INSN(BPF_STX | BPF_MEM | (size), d, s, o, 0)
-#define MOV(d, s)		INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define MOV_IMM(d, i)		INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define ADD_IMM(d, i)		INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define UNLESS_EQ(d, i, o)	INSN(BPF_JMP | BPF_JNE | BPF_K, d, 0, o, i)
-#define IF_GT(d, s, o)		INSN(BPF_JMP | BPF_JGT | BPF_X, d, s, o, 0)
-#define EXIT			INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#include "xdp.h"
 
 /* Exchanges what is at two places of the packet, in r2 */
 #define SWAP(size, a, b) \
 	LOAD(size, 4, 2, a), LOAD(size, 5, 2, b), STORE(size, 2, 5, a), STORE(size, 2, 4, b)
-
-enum { TYPE = 12, IP = 14, PROTOCOL = 23, FROM = 26, TO = 30, SPORT = 34, DPORT = 36, HEADERS = 42 };
 
 static int load(uint16_t port, char *log, size_t log_size)
 {
@@ -65,28 +48,8 @@ static int load(uint16_t port, char *log, size_t log_size)
 		MOV_IMM(0, XDP_PASS),
 		EXIT,
 	};
-	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_XDP,
-		.insn_cnt = sizeof(prog) / sizeof(*prog),
-		.insns = (uintptr_t)prog,
-		.license = (uintptr_t)"GPL",
-		.log_buf = (uintptr_t)log,
-		.log_size = (uint32_t)log_size,
-		.log_level = 1,
-	};
 
-	return (int)syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
-}
-
-static int attach(int prog, unsigned int ifindex)
-{
-	union bpf_attr attr = {
-		.link_create = {
-			.prog_fd = prog, .target_ifindex = ifindex, .attach_type = BPF_XDP,
-		},
-	};
-
-	return (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	return xdp_load(prog, sizeof(prog) / sizeof(*prog), log, log_size);
 }
 
 int main(int argc, char **argv)
@@ -104,7 +67,7 @@ int main(int argc, char **argv)
 	}
 	ifindex = if_nametoindex(argv[1]);
 	prog = ifindex ? load((uint16_t)port, log, sizeof(log)) : -1;
-	if (prog < 0 || attach(prog, ifindex) < 0) {
+	if (prog < 0 || xdp_attach(prog, ifindex) < 0) {
 		fprintf(stderr, "bench-reflect: %s: %s\n%s", argv[1], strerror(errno),
 			prog < 0 ? log : "");
 		return 1;

@@ -71,12 +71,17 @@ $(O)/bench-lwip: $(call objs,bench/lwip.c apps/http.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -llwip
 
 .PHONY: test-http
-test-http: $(O)/tests/test_http
-	$<
+test-http: $(O)/tests/test_http $(O)/tests/test_binary
+	for t in $^; do $$t || exit 1; done
 $(O)/tests/test_http: tests/unit/test_http.c apps/http.c apps/http.h
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps -O1 -g -Wall -Wextra -fsanitize=address,undefined \
 		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcmocka -lhttp_parser
+
+$(O)/tests/test_binary: tests/unit/test_binary.c apps/binary.h apps/http.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps -O1 -g -Wall -Wextra -fsanitize=address,undefined \
+		-fno-sanitize-recover=all -o $@ $< -lcmocka
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
 

@@ -67,13 +67,23 @@ $(O)/bench-load: $(call objs,bench/load.c)
 $(O)/bench-reflect: $(call objs,bench/reflect.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# Not in all: only the evaluation needs liblwip-dev
+$(O)/obj/bench/lwip.o: LIB_CPPFLAGS += -isystem /usr/include/lwip
+$(O)/bench-lwip: $(call objs,bench/lwip.c apps/http.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -llwip
+
 .PHONY: test-http
-test-http: $(O)/tests/test_http
-	$<
+test-http: $(O)/tests/test_http $(O)/tests/test_binary
+	for t in $^; do $$t || exit 1; done
 $(O)/tests/test_http: tests/unit/test_http.c apps/http.c apps/http.h
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps -O1 -g -Wall -Wextra -fsanitize=address,undefined \
 		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcmocka -lhttp_parser
+
+$(O)/tests/test_binary: tests/unit/test_binary.c apps/binary.h apps/http.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps -O1 -g -Wall -Wextra -fsanitize=address,undefined \
+		-fno-sanitize-recover=all -o $@ $< -lcmocka
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
 
@@ -126,4 +136,4 @@ uninstall:
 
 clean:
 	rm -rf $(O)/obj $(O)/lib $(O)/tests $(O)/kmod $(O)/stage-* $(O)/libstackmap* \
-		$(APPS) $(TOOLS) $(RIVALS)
+		$(APPS) $(TOOLS) $(RIVALS) $(O)/bench-lwip

@@ -14,6 +14,7 @@ declare -A server_command=(
   [epoll-own]='bench-epoll --port 8080'
   [iouring-own]='bench-iouring --port 8080'
   [nginx]='bench-nginx'
+  [lwip]='bench-lwip'
 )
 # More options where requests have large bodies
 declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536')
@@ -41,12 +42,15 @@ bench_commands() {
 
 # bench_start SERVER SIZE [OPTIONS]: start a server in the guest, return when it serves
 bench_start() {
-  local addr try line change=unbind driver=virtio_net script=''
+  local addr try line change=unbind driver=virtio_net script='' defer=0 flush=0
   addr=$(vm/guest addr "$guest" 8080)
   [[ $1 != stackmap && $1 != *-own ]] || change=bind driver=stackmap_virtio
+  # As af_xdp.rst has it for busy polling; otherwise the kernel's defaults
+  [[ $1 != lwip ]] || defer=2 flush=200000
   while read -r line; do script+="setsid $line >>/tmp/server.log 2>&1 </dev/null & echo \$! >>/tmp/server.pid; "; done \
     < <(bench_commands "$@")
   vm/guest exec "$guest" -- "ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null
+    echo $defer >/sys/class/net/eth0/napi_defer_hard_irqs; echo $flush >/sys/class/net/eth0/gro_flush_timeout
     rm -f /tmp/server.log /tmp/server.pid; $script"
   for try in {1..50}; do
     if [[ ${3:-} == *--binary* ]]; then

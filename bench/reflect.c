@@ -4,39 +4,26 @@
  *
  * The floor: what a packet costs that comes in, is looked at for its ports and leaves, with no stack,
  * socket or process. An XDP program swaps the addresses (Ethernet, IPv4, ports: no checksum
- * changes) of IPv4 datagrams to the given port; everything else goes its ordinary way. It is
- * loaded here by hand, in the kernel's own instructions, so that it needs neither clang nor
- * libbpf, and hangs on a link, so that it goes when the process does.
+ * changes) of IPv4 datagrams to the given port; everything else goes its ordinary way.
+ *
+ * --spin keeps the processor from going to sleep between packets, as servers that poll do: else, with few
+ * packets, it is waking up that is measured.
  */
 #include <errno.h>
 #include <arpa/inet.h>
-#include <linux/bpf.h>
 #include <net/if.h>
 #include <signal.h>
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#define INSN(c, d, s, o, i) \
-	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
-#define LOAD(size, d, s, o)	INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define STORE(size, d, s, o)	INSN(BPF_STX | BPF_MEM | (size), d, s, o, 0)
-#define MOV(d, s)		INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define MOV_IMM(d, i)		INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define ADD_IMM(d, i)		INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define UNLESS_EQ(d, i, o)	INSN(BPF_JMP | BPF_JNE | BPF_K, d, 0, o, i)
-#define IF_GT(d, s, o)		INSN(BPF_JMP | BPF_JGT | BPF_X, d, s, o, 0)
-#define EXIT			INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#include "xdp.h"
 
 /* Exchanges what is at two places of the packet, in r2 */
 #define SWAP(size, a, b) \
 	LOAD(size, 4, 2, a), LOAD(size, 5, 2, b), STORE(size, 2, 5, a), STORE(size, 2, 4, b)
-
-enum { TYPE = 12, IP = 14, PROTOCOL = 23, FROM = 26, TO = 30, SPORT = 34, DPORT = 36, HEADERS = 42 };
 
 static int load(uint16_t port, char *log, size_t log_size)
 {
@@ -65,56 +52,53 @@ static int load(uint16_t port, char *log, size_t log_size)
 		MOV_IMM(0, XDP_PASS),
 		EXIT,
 	};
-	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_XDP,
-		.insn_cnt = sizeof(prog) / sizeof(*prog),
-		.insns = (uintptr_t)prog,
-		.license = (uintptr_t)"GPL",
-		.log_buf = (uintptr_t)log,
-		.log_size = (uint32_t)log_size,
-		.log_level = 1,
-	};
 
-	return (int)syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	return xdp_load(prog, sizeof(prog) / sizeof(*prog), log, log_size);
 }
 
-static int attach(int prog, unsigned int ifindex)
-{
-	union bpf_attr attr = {
-		.link_create = {
-			.prog_fd = prog, .target_ifindex = ifindex, .attach_type = BPF_XDP,
-		},
-	};
+static volatile sig_atomic_t stop;
 
-	return (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+static void on_signal(int sig)
+{
+	(void)sig;
+	stop = 1;
 }
 
 int main(int argc, char **argv)
 {
 	static char log[65536];
-	unsigned long port = argc == 3 ? strtoul(argv[2], NULL, 10) : 0;
+	bool spin = argc == 4 && !strcmp(argv[3], "--spin");
+	unsigned long port = argc == 3 || spin ? strtoul(argv[2], NULL, 10) : 0;
 	unsigned int ifindex;
-	sigset_t stop;
-	int prog, sig;
+	struct sigaction action = { .sa_handler = on_signal };
+	sigset_t signals, before;
+	int prog;
 
 	if (!port || port > 65535) {
-		fputs("Usage: bench-reflect INTERFACE PORT\n"
+		fputs("Usage: bench-reflect INTERFACE PORT [--spin]\n"
 		      "Sends UDP datagrams to PORT back from within INTERFACE's driver.\n", stderr);
 		return 2;
 	}
 	ifindex = if_nametoindex(argv[1]);
 	prog = ifindex ? load((uint16_t)port, log, sizeof(log)) : -1;
-	if (prog < 0 || attach(prog, ifindex) < 0) {
+	if (prog < 0 || xdp_attach(prog, ifindex) < 0) {
 		fprintf(stderr, "bench-reflect: %s: %s\n%s", argv[1], strerror(errno),
 			prog < 0 ? log : "");
 		return 1;
 	}
 	printf("bench-reflect: UDP port %lu on %s\n", port, argv[1]);
 	fflush(stdout);
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGINT);
-	sigaddset(&stop, SIGTERM);
-	sigprocmask(SIG_BLOCK, &stop, NULL);
-	sigwait(&stop, &sig);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, &before);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	if (spin)
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	while (!stop) {
+		if (!spin)
+			sigsuspend(&before);
+	}
 	return 0;
 }

@@ -35,11 +35,12 @@ TEST_NIC(driver_ethtool, 30)
 	CHECKF(!strncmp(out, "virtio", 6), "%s", out);
 }
 
-/* The address that it has: the peer knows it. And one that is none */
+/* Another address, and at once the one that the peer knows. And one that is none */
 TEST_NIC(driver_address, 30)
 {
 	skip_unless_ours();
-	EQ(sh("ip link set " IFNAME " address $(cat /sys/class/net/" IFNAME "/address)"), 0);
+	EQ(sh("a=$(cat /sys/class/net/" IFNAME "/address); ip link set " IFNAME " address 02:00:00:00:00:77"
+	      " && ip link set " IFNAME " address $a"), 0);
 	CHECK(sh("ip link set " IFNAME " address 01:00:00:00:00:01 2>/dev/null") != 0);
 	nic_is_ordinary();
 }

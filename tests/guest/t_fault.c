@@ -270,7 +270,8 @@ static void echo_with_faults(uint32_t slots, const char *what)
 	fault_syncs(FAULT_NOT);
 	tap_note("an allocation failed in %d syncs, up to the %dth", fault_hits,
 		 fault_depth);
-	CHECK(fault_hits > 5);
+	/* Few behind the stock driver: the kernel looks for the module only 32 calls up the stack */
+	CHECK(fault_hits > 1);
 	ask(&a, "echo %s %d 3 20000 999 3", here->guest4, port);
 	app_run(app, &a, 15);
 	app_end(app);

@@ -27,8 +27,11 @@ struct sm_virtio_stats {
 	u64_stats_t packets;
 	u64_stats_t bytes;
 	u64_stats_t dropped;
+	/* Of the transmit side only: doorbells, and packets that had to wait for room */
 	u64_stats_t kicks;
+	u64_stats_t deferred;
 };
+#define SM_VIRTIO_STATS		(sizeof(struct sm_virtio_stats) / sizeof(u64_stats_t))
 
 /**
  * struct sm_virtio_pair - a receive and a transmit queue with one NAPI instance

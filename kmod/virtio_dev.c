@@ -175,6 +175,7 @@ static int sm_virtio_stop(struct net_device *netdev)
 	return 0;
 }
 
+/* @v has room for SM_VIRTIO_STATS */
 static void sm_virtio_stats(struct sm_virtio_stats *s, struct u64_stats_sync *sync, u64 *v)
 {
 	unsigned int start;
@@ -185,13 +186,14 @@ static void sm_virtio_stats(struct sm_virtio_stats *s, struct u64_stats_sync *sy
 		v[1] = u64_stats_read(&s->bytes);
 		v[2] = u64_stats_read(&s->dropped);
 		v[3] = u64_stats_read(&s->kicks);
+		v[4] = u64_stats_read(&s->deferred);
 	} while (u64_stats_fetch_retry(sync, start));
 }
 
 static void sm_virtio_get_stats64(struct net_device *netdev, struct rtnl_link_stats64 *s)
 {
 	struct sm_virtio *dev = netdev_priv(netdev);
-	u64 v[4];
+	u64 v[SM_VIRTIO_STATS];
 	u32 i;
 
 	for (i = 0; i < dev->npairs; i++) {
@@ -283,7 +285,7 @@ static void sm_virtio_drvinfo(struct net_device *netdev, struct ethtool_drvinfo 
 
 static const char * const sm_virtio_stat_names[] = {
 	"rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped",
-	"tx_kicks",
+	"tx_kicks", "tx_deferred",
 };
 
 static int sm_virtio_sset_count(struct net_device *netdev, int set)
@@ -308,14 +310,14 @@ static void sm_virtio_ethtool_stats(struct net_device *netdev, struct ethtool_st
 				    u64 *data)
 {
 	struct sm_virtio *dev = netdev_priv(netdev);
-	u64 rx[4], tx[4];
+	u64 rx[SM_VIRTIO_STATS], tx[SM_VIRTIO_STATS];
 	u32 i;
 
 	for (i = 0; i < dev->npairs; i++) {
 		sm_virtio_stats(&dev->pair[i].rx, &dev->pair[i].rx_sync, rx);
 		sm_virtio_stats(&dev->pair[i].tx, &dev->pair[i].tx_sync, tx);
 		memcpy(data, rx, 3 * sizeof(*data));
-		memcpy(data + 3, tx, 4 * sizeof(*data));
+		memcpy(data + 3, tx, SM_VIRTIO_STATS * sizeof(*data));
 		data += ARRAY_SIZE(sm_virtio_stat_names);
 	}
 }

@@ -57,11 +57,17 @@ static int sm_virtio_add(struct sm_virtio_pair *p, struct sk_buff *skb)
 	return virtqueue_add_outbuf(p->tvq, p->sg, n, skb, GFP_ATOMIC);
 }
 
-static void sm_virtio_tx_dropped(struct sm_virtio_pair *p, struct sk_buff *skb)
+/* One more of @counter, which is in p->tx */
+static void sm_virtio_tx_count(struct sm_virtio_pair *p, u64_stats_t *counter)
 {
 	u64_stats_update_begin(&p->tx_sync);
-	u64_stats_inc(&p->tx.dropped);
+	u64_stats_inc(counter);
 	u64_stats_update_end(&p->tx_sync);
+}
+
+static void sm_virtio_tx_dropped(struct sm_virtio_pair *p, struct sk_buff *skb)
+{
+	sm_virtio_tx_count(p, &p->tx.dropped);
 	dev_kfree_skb_any(skb);
 }
 
@@ -121,11 +127,8 @@ void sm_virtio_kick(struct sm_virtio_pair *p)
 	if (!p->unrung)
 		return;
 	p->unrung = 0;
-	if (virtqueue_kick_prepare(p->tvq) && virtqueue_notify(p->tvq)) {
-		u64_stats_update_begin(&p->tx_sync);
-		u64_stats_inc(&p->tx.kicks);
-		u64_stats_update_end(&p->tx_sync);
-	}
+	if (virtqueue_kick_prepare(p->tvq) && virtqueue_notify(p->tvq))
+		sm_virtio_tx_count(p, &p->tx.kicks);
 }
 
 /**
@@ -159,6 +162,7 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 	} else if ((err == -ENOSPC || err == -ENOMEM) &&
 		   skb_queue_len(&p->backlog) < SM_VIRTIO_BACKLOG) {
 		__skb_queue_tail(&p->backlog, skb);
+		sm_virtio_tx_count(p, &p->tx.deferred);
 	} else {
 		sm_virtio_tx_dropped(p, skb);
 	}

@@ -2,10 +2,18 @@
 /*
  * t_driver.c - what an interface on the module's own driver tells and takes
  */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "app.h"
 #include "life.h"
+#include "net.h"
 #include "peer.h"
 #include "sh.h"
 #include "sm.h"
@@ -25,7 +33,8 @@ TEST_NIC(driver_ethtool, 30)
 
 	skip_unless_ours();
 	EQ(sh_read(out, sizeof(out), "ethtool -S " IFNAME), 0);
-	CHECKF(strstr(out, "queue0_rx_packets") && strstr(out, "queue0_tx_kicks"), "%s", out);
+	CHECKF(strstr(out, "queue0_rx_packets") && strstr(out, "queue0_tx_kicks") &&
+	       strstr(out, "queue0_tx_deferred"), "%s", out);
 	EQ(sh_read(out, sizeof(out), "ethtool -l " IFNAME), 0);
 	CHECKF(strstr(out, "Combined:"), "%s", out);
 	EQ(sh_read(out, sizeof(out), "ethtool -g " IFNAME), 0);
@@ -67,4 +76,71 @@ TEST_NIC(driver_no_offloads, 60)
 	}
 	ask(&a, "ping %s 3 100", here->guest4);
 	ask_wait(&a, 10);
+}
+
+/* Of all queues */
+static long counter(const char *name)
+{
+	char out[64];
+
+	EQ(sh_read(out, sizeof(out), "ethtool -S " IFNAME " | awk '/_%s:/ { n += $2 } END { print n }'", name), 0);
+	return atol(out);
+}
+
+/* Datagrams that the stack cuts into so many packets that they are more than the ring has room for */
+static void flood(int rounds)
+{
+	enum { SOCKETS = 24, SEGMENT = 1400, SEGMENTS = 44 };
+	static char data[SEGMENT * SEGMENTS];
+	int fd[SOCKETS], i, size = SEGMENT, buffer = 1 << 20;
+	struct sockaddr_storage to;
+	socklen_t len;
+
+	len = addr_of(&to, here->peer4, 9);
+	for (i = 0; i < SOCKETS; i++) {
+		fd[i] = socket(to.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+		CHECK(fd[i] >= 0);
+		EQ(setsockopt(fd[i], SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 0);
+		EQ(setsockopt(fd[i], SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)), 0);
+	}
+	while (rounds--) {
+		for (i = 0; i < SOCKETS; i++)
+			if (sendto(fd[i], data, sizeof(data), 0, (void *)&to, len) < 0)
+				CHECKF(errno == EAGAIN || errno == ENOBUFS, "%s", strerror(errno));
+		usleep(5000);
+	}
+	for (i = 0; i < SOCKETS; i++)
+		close(fd[i]);
+}
+
+/* What the transmit ring has no room for waits, keeps its order, and is sent */
+TEST_NIC(driver_ring_full, 90)
+{
+	long deferred, dropped;
+	struct app *app;
+	struct ask a;
+	int port, pid, status;
+
+	skip_unless_ours();
+	deferred = counter("tx_deferred");
+	dropped = counter("tx_dropped");
+	app = app_new_slots(256);
+	port = app_listen(app, here->guest4);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		flood(few(100));
+		_exit(0);
+	}
+	ask(&a, "echo %s %d 7 500000 20000 4", here->guest4, port);
+	app_run(app, &a, 40);
+	EQ(waitpid(pid, &status, 0), pid);
+	EQ(status, 0);
+	ask(&a, "echo %s %d 8 50000 2000 4", here->guest4, port);
+	app_run(app, &a, 20);
+	app_end(app);
+	tap_note("%ld packets waited", counter("tx_deferred") - deferred);
+	CHECK(counter("tx_deferred") > deferred);
+	EQ(counter("tx_dropped"), dropped);
+	nic_is_ordinary();
 }

@@ -75,7 +75,8 @@ struct conn {
 static struct {
 	enum protocol protocol;
 	struct sockaddr_in addr;
-	unsigned long connections, size, post, seconds, warmup;
+	unsigned long connections, size, post;
+	double seconds, warmup;
 	bool per_connection;
 	double rate;
 } set = { .connections = 1, .size = 64, .seconds = 2, .warmup = 1 };
@@ -497,8 +498,8 @@ static void measure(void)
 	struct conn *conn;
 
 	now = clock_ns();
-	from = now + set.warmup * 1000000000u;
-	until = from + set.seconds * 1000000000u;
+	from = now + (uint64_t)(set.warmup * 1e9);
+	until = from + (uint64_t)(set.seconds * 1e9);
 	running = true;
 	if (set.rate > 0) {
 		next_due = now + next_gap();
@@ -519,7 +520,7 @@ static void report(void)
 	static const double shares[] = { 0.5, 0.9, 0.99, 0.999 };
 	unsigned int i;
 
-	printf("load %.1f", (double)answered / (double)set.seconds);
+	printf("load %.1f", (double)answered / set.seconds);
 	for (i = 0; i < sizeof(shares) / sizeof(*shares); i++)
 		printf(" %.1f", (double)hist_percentile(&latency, shares[i]) / 1000);
 	printf(" %.1f %llu %llu %.1f\n", (double)latency.max / 1000, (unsigned long long)errors,
@@ -536,8 +537,8 @@ static const char usage[] =
 	"  --post N          http: POST bodies of N bytes\n"
 	"  --per-connection  http: a connection for each request\n"
 	"  --rate R          open loop: R requests per second, whatever the server does\n"
-	"  --seconds N       measure for so long (2) ...\n"
-	"  --warmup N        ... after so long (1)\n"
+	"  --seconds S       measure for so long (2) ...\n"
+	"  --warmup S        ... after so long (1)\n"
 	"  --help            show this\n";
 
 static unsigned long number(const char *option, unsigned long min, unsigned long max)
@@ -550,6 +551,20 @@ static unsigned long number(const char *option, unsigned long min, unsigned long
 	if (errno || end == optarg || *end || *optarg == '-' || value < min || value > max) {
 		fprintf(stderr, "bench-load: %s: not a number from %lu to %lu: %s\n", option, min,
 			max, optarg);
+		exit(2);
+	}
+	return value;
+}
+
+static double seconds(const char *option, double min)
+{
+	double value;
+	char *end;
+
+	errno = 0;
+	value = strtod(optarg, &end);
+	if (errno || end == optarg || *end || !(value >= min && value <= 3600)) {
+		fprintf(stderr, "bench-load: %s: not from %g to 3600 seconds: %s\n", option, min, optarg);
 		exit(2);
 	}
 	return value;
@@ -604,10 +619,10 @@ static void parse(int argc, char **argv)
 			set.rate = (double)number("--rate", 1, 10000000);
 			break;
 		case 'd':
-			set.seconds = number("--seconds", 1, 3600);
+			set.seconds = seconds("--seconds", 0.1);
 			break;
 		case 'w':
-			set.warmup = number("--warmup", 0, 3600);
+			set.warmup = seconds("--warmup", 0);
 			break;
 		case 'h':
 			fputs(usage, stdout);

@@ -31,6 +31,7 @@ struct sm_virtio_stats {
 	u64_stats_t kicks;
 	u64_stats_t deferred;
 };
+
 #define SM_VIRTIO_STATS		(sizeof(struct sm_virtio_stats) / sizeof(u64_stats_t))
 
 /**

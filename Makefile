@@ -99,7 +99,7 @@ demo: all
 check: all
 	tests/run
 check-debug: all
-	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall soak fuzz-debug
+	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug
 bench: all
 	bench/run
 evaluation: all

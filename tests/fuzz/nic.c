@@ -123,17 +123,20 @@ static bool wait_for(const char *name, int ms)
 	return true;
 }
 
-/* By a shell, which is slow, what can not be had otherwise */
+/*
+ * By a shell, which is slow, what can not be had otherwise. The module's driver only takes a device that is claimed for
+ * it, and a program may have ended after it had unbound it
+ */
 static void restore_devices(void)
 {
 	char command[2048];
 
 	snprintf(command, sizeof(command),
 		 "exec 2>/dev/null; grep -q ^stackmap /proc/modules || insmod " MODULE
-		 "; for i in {1..50}; do [ -e /sys/class/net/eth0 ] && break; [ -e %s/%s ] || echo %s >%s/bind; sleep 0.02; done"
+		 "; for i in {1..50}; do [ -e /sys/class/net/eth0 ] && break; [ -e %s/%s ] || { echo %s >%s/claim; echo %s >%s/bind; }; sleep 0.02; done"
 		 "%s; [ -e /sys/class/net/smf0 ] || { ip link del smf1; ip link add smf0 type veth peer name smf1; }"
 		 "; [ -e /sys/class/net/smfd ] || ip link add smfd type dummy; true",
-		 driver, device, device, driver,
+		 driver, device, device, driver, device, driver,
 		 own_driver ? "; readlink /sys/class/net/eth0/device/driver | grep -q stackmap || /root/stackmap bind eth0" : "");
 	sh(command);
 }

@@ -140,7 +140,8 @@ TEST_NIC(driver_ring_full, 90)
 	app_run(app, &a, 20);
 	app_end(app);
 	tap_note("%ld packets waited", counter("tx_deferred") - deferred);
-	CHECK(counter("tx_deferred") > deferred);
+	/* A slow guest never fills a ring, unless its device waits: QEMU's tx=timer */
+	CHECK(counter("tx_deferred") > deferred || slow() > 1);
 	EQ(counter("tx_dropped"), dropped);
 	nic_is_ordinary();
 }

@@ -146,54 +146,62 @@ TEST(epoll_no_missed_wakeup, 60)
 	sleeps(true, few(2000));
 }
 
+/* One round of an owner that may go to sleep. Returns how long it slept, if it did */
+static double maybe_sleep(struct app *app, int ep, struct ask *a, uint32_t *seed)
+{
+	struct pollfd p = { .fd = app->sm.fd, .events = POLLIN };
+	struct epoll_event ev;
+	double t;
+	int n;
+
+	app_round(app);
+	if (app->dirty || sm_peek(&app->sm) || rnd(seed) % 3)
+		return 0;
+	__atomic_store_n(&app->sm.rx->head, app->sm.head, __ATOMIC_RELEASE);
+	if (ep >= 0 && sm_try_sync(app->sm.fd, STACKMAP_SYNC_SLEEP, 0))
+		return 0;
+	t = mono();
+	n = ep >= 0 ? epoll_wait(ep, &ev, 1, 1000) : poll(&p, 1, 1000);
+	/* The last answer to the control connection wakes nobody here */
+	if (!n)
+		CHECKF(ask_done(a), "missed wake-up, after %llu connections",
+		       (unsigned long long)app->accepted);
+	return n ? mono() - t : 0;
+}
+
 /* The same with what arrives by the NIC: every packet has to wake us, or be polled */
 static void nic_sleeps(bool by_epoll)
 {
 	struct app *app = app_new_slots(64);
 	struct epoll_event ev = { .events = EPOLLIN };
-	int port = app_listen(app, here->guest4), ep = epoll_create1(0);
-	uint32_t seed = 5;
-	struct ask a;
+	int port = app_listen(app, here->guest4), ep = -1;
 	double end = mono() + 40 * slow(), t, worst = 0;
-	int n;
+	uint32_t seed = 5, asked = 0;
+	struct stackmap_stats st;
+	struct ask a;
 
-	CHECK(!epoll_ctl(ep, EPOLL_CTL_ADD, app->sm.fd, &ev));
-	app->spin = true;	/* we do the sleeping here */
-	ask(&a, "short %s %d %d 5 1", here->guest4, port, few(1000));
-	while (!ask_done(&a)) {
-		CHECK(mono() < end);
-		app_round(app);
-		if (app->dirty || sm_peek(&app->sm) || rnd(&seed) % 3)
-			continue;
-		__atomic_store_n(&app->sm.rx->head, app->sm.head, __ATOMIC_RELEASE);
-		if (by_epoll) {
-			n = sm_try_sync(app->sm.fd, STACKMAP_SYNC_SLEEP, 0);
-			if (n)
-				continue;
-		}
-		t = mono();
-		if (by_epoll) {
-			n = epoll_wait(ep, &ev, 1, 1000);
-		} else {
-			struct pollfd p = { .fd = app->sm.fd, .events = POLLIN };
-
-			n = poll(&p, 1, 1000);
-		}
-		/* The last answer to the control connection wakes nobody here */
-		if (!n)
-			CHECKF(ask_done(&a), "missed wake-up, after %llu connections",
-			       (unsigned long long)app->accepted);
-		t = mono() - t;
-		if (n && t > worst)
-			worst = t;
+	if (by_epoll) {
+		ep = epoll_create1(0);
+		CHECK(!epoll_ctl(ep, EPOLL_CTL_ADD, app->sm.fd, &ev));
 	}
+	app->spin = true;	/* we do the sleeping here */
+	/* Where little is asked for, there may always be something when it is about to sleep */
+	do {
+		ask(&a, "short %s %d %d 5 1", here->guest4, port, few(1000));
+		asked += few(1000);
+		while (!ask_done(&a)) {
+			CHECK(mono() < end);
+			t = maybe_sleep(app, ep, &a, &seed);
+			worst = t > worst ? t : worst;
+		}
+		st = sm_info(&app->sm).stats;
+	} while (!st.sleeps && asked < 1000);
 	tap_note("longest sleep %.0f ms, %llu sleeps, %llu stalls", worst * 1e3,
-		 (unsigned long long)sm_info(&app->sm).stats.sleeps,
-		 (unsigned long long)sm_info(&app->sm).stats.stalls);
-	CHECK(sm_info(&app->sm).stats.sleeps > 0);
+		 (unsigned long long)st.sleeps, (unsigned long long)st.stalls);
+	CHECK(st.sleeps > 0);
 	/* The first SYN is sent again after 1 s */
 	CHECKF(worst < 0.9, "woken only by what was sent again, after %.0f ms", worst * 1e3);
-	EQ(app->accepted, few(1000));
+	EQ(app->accepted, asked);
 	app_end(app);
 }
 

@@ -5,6 +5,7 @@
 #include "frame.h"
 
 #include <linux/gfp.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 /**
@@ -16,7 +17,8 @@
  *
  * Frames are zeroed: the application can read all of every one.
  *
- * Return: 0 or -ENOMEM, with nothing left allocated.
+ * Return: 0, -ENOMEM, or -EINTR when the task is being killed (for the memory it
+ * takes, say); with nothing left allocated then.
  */
 int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
 {
@@ -29,11 +31,14 @@ int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
 	f->lent_head = SM_NO_FRAME;
 	f->lent_tail = SM_NO_FRAME;
 	for (i = 0; i < n; i++) {
-		struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		struct page *page = NULL;
+		bool killed = fatal_signal_pending(current);
 
+		if (!killed)
+			page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 		if (!page) {
 			sm_frames_free(f);
-			return -ENOMEM;
+			return killed ? -EINTR : -ENOMEM;
 		}
 		set_page_private(page, i);
 		f->tab[i].page = page;

@@ -18,9 +18,6 @@
 
 #include "virtio.h"
 
-/* Without memory for receive buffers: when to try again */
-#define SM_RX_RETRY	(HZ / 10)
-
 /**
  * sm_virtio_interrupt() - of either queue of a pair
  * @vq: the queue
@@ -37,12 +34,13 @@ void sm_virtio_interrupt(struct virtqueue *vq)
 }
 
 /**
- * sm_virtio_retry() - NAPI has another try at filling the receive ring
- * @timer: rx_retry of a pair
+ * sm_virtio_retry() - NAPI has another try at filling the receive ring, and at
+ * sending what waits
+ * @timer: of a pair
  */
 void sm_virtio_retry(struct timer_list *timer)
 {
-	struct sm_virtio_pair *p = from_timer(p, timer, rx_retry);
+	struct sm_virtio_pair *p = from_timer(p, timer, retry);
 
 	sm_virtio_interrupt(p->rvq);
 }
@@ -57,7 +55,8 @@ static bool sm_virtio_reap_locked(struct sm_virtio_pair *p, int budget, bool int
 	sm_virtio_reap(p, budget);
 	sm_virtio_kick(p);
 	if (interrupt)
-		ok = virtqueue_enable_cb_delayed(p->tvq);
+		/* A broken queue has nothing more to come, whatever is left in it */
+		ok = virtqueue_enable_cb_delayed(p->tvq) || virtqueue_is_broken(p->tvq);
 	__netif_tx_unlock(txq);
 	return ok;
 }
@@ -96,7 +95,7 @@ int sm_virtio_poll(struct napi_struct *napi, int budget)
 		return budget;
 	/* Memory was short: what the ring has may be too little for any packet */
 	if (unlikely(p->rx_short))
-		mod_timer(&p->rx_retry, jiffies + SM_RX_RETRY);
+		mod_timer(&p->retry, jiffies + SM_VIRTIO_RETRY);
 
 	opaque = virtqueue_enable_cb_prepare(p->rvq);
 	if (napi_complete_done(napi, work)) {
@@ -121,8 +120,8 @@ static void sm_virtio_set_nic(struct sm_virtio_pair *p, struct sm_nic *nic)
 
 	if (up)
 		napi_disable(&p->napi);
-	else if (!nic && !p->dev->asleep && sm_virtio_rx_reset(p))
-		netdev_dbg(p->dev->netdev, "the ring keeps buffers of its last owner\n");
+	else if (!nic && !p->dev->asleep)
+		sm_virtio_rx_reset(p);
 	WRITE_ONCE(p->nic, nic);
 	if (up) {
 		napi_enable(&p->napi);

@@ -118,6 +118,23 @@ static bool sm_queue_is_owned(const struct net_device *dev, u32 queue)
 	return false;
 }
 
+/*
+ * Before anything is allocated for someone who may not have it. It is looked at
+ * again under RTNL, when the queue is taken.
+ */
+static int sm_register_allowed(const struct stackmap_register *reg)
+{
+	struct net *net = current->nsproxy->net_ns;
+	bool there;
+
+	rcu_read_lock();
+	there = dev_get_by_index_rcu(net, reg->ifindex);
+	rcu_read_unlock();
+	if (!there)
+		return -ENODEV;
+	return ns_capable(net->user_ns, CAP_NET_ADMIN) ? 0 : -EPERM;
+}
+
 /* Find the interface and make its queue this port's */
 static int sm_port_take_queue(struct sm_port *port)
 {
@@ -183,7 +200,7 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	struct sm_port *port;
 	int err;
 
-	err = sm_register_check(reg);
+	err = sm_register_check(reg) ?: sm_register_allowed(reg);
 	if (err)
 		return ERR_PTR(err);
 	port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
@@ -241,16 +258,25 @@ static void sm_port_drop_dev(struct sm_port *port)
 	wake_up_interruptible_poll(port->wait, EPOLLERR | EPOLLHUP);
 }
 
+/*
+ * At every tick while the NIC is claimed. Who waits in napi_disable(), with RTNL
+ * held, is not made to wait until the owner has stalled.
+ */
 static void sm_stall_check(struct timer_list *timer)
 {
 	struct sm_port *port = from_timer(port, timer, stall_timer);
-	unsigned long due;
+	struct sm_nic *nic = &port->nic;
 
-	spin_lock(&port->lock);
-	due = port->last_sync + port->stall;
-	if (port->nic.claimed) {
-		if (time_before(jiffies, due)) {
-			mod_timer(&port->stall_timer, due);
+	/* A sync has it, and looks at the same */
+	if (!spin_trylock(&port->lock)) {
+		mod_timer(timer, jiffies + 1);
+		return;
+	}
+	if (nic->claimed) {
+		if (test_bit(NAPI_STATE_DISABLE, &nic->napi->state)) {
+			sm_port_release_nic(port);
+		} else if (time_before(jiffies, port->last_sync + port->stall)) {
+			mod_timer(timer, jiffies + 1);
 		} else {
 			port->stats.stalls++;
 			sm_port_release_nic(port);
@@ -276,7 +302,7 @@ static bool sm_port_claim_nic(struct sm_port *port)
 		return true;
 	if (!port->nic.ops->claim(&port->nic))
 		return false;
-	mod_timer(&port->stall_timer, jiffies + port->stall);
+	mod_timer(&port->stall_timer, jiffies + 1);
 	return true;
 }
 

@@ -31,6 +31,12 @@ static bool sm_rx_full(const struct sm_port *port)
 	return ((port->rx.tail + 1) & port->rx.mask) == port->rx.head;
 }
 
+/* Whether this sync may not deliver another slot of payload */
+static bool sm_rx_enough(const struct sm_rx *rx)
+{
+	return rx->slots >= SM_RX_BUDGET || sm_rx_full(rx->port);
+}
+
 /* Fill in all but buf, off and len of the next slot and make it delivered */
 static struct stackmap_slot *sm_rx_slot(struct sm_rx *rx, u16 flags, u16 err)
 {
@@ -100,7 +106,7 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 	struct stackmap_slot *slot = rx->open;
 
 	if (!slot) {
-		if (sm_rx_full(rx->port))
+		if (sm_rx_enough(rx))
 			return 0;
 		slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
 		rx->frame = sm_frame_of_user(frames, READ_ONCE(slot->buf));
@@ -154,7 +160,7 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 				rx->err = EFAULT;	/* device memory */
 				break;
 			}
-			m = sm_rx_full(rx->port) ? 0 : sm_rx_hand_over(rx, skb, data, n);
+			m = sm_rx_enough(rx) ? 0 : sm_rx_hand_over(rx, skb, data, n);
 			if (!m)
 				m = sm_rx_copy(rx, skb, off + done, n);
 			if (!m)
@@ -174,13 +180,15 @@ static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
 	unsigned long *bits = &rx->ss->bits;
 	u16 flags = 0;
 	int err = sk->sk_err ?: rx->err;
+	/* With IP_RECVERR, errors come from ICMP while the connection lives on */
+	bool over = err && (rx->err || sk->sk_state == TCP_CLOSE);
 
 	if (test_bit(SM_CONNECTING, bits) && sk->sk_state != TCP_SYN_SENT && !err)
 		flags |= STACKMAP_RX_CONNECTED;
 	if (err && !test_bit(SM_TOLD_ERROR, bits))
 		flags |= STACKMAP_RX_ERROR;
-	else if ((sk->sk_shutdown & RCV_SHUTDOWN) && skb_queue_empty(&sk->sk_receive_queue) &&
-		 !test_bit(SM_TOLD_FIN, bits) && !test_bit(SM_TOLD_ERROR, bits))
+	if (!over && (sk->sk_shutdown & RCV_SHUTDOWN) && skb_queue_empty(&sk->sk_receive_queue) &&
+	    !test_bit(SM_TOLD_FIN, bits) && !test_bit(SM_TOLD_ERROR, bits))
 		flags |= STACKMAP_RX_FIN;
 	if (test_bit(SM_WANT_ROOM, bits) && sk->sk_state != TCP_SYN_SENT) {
 		if (sk_stream_is_writeable(sk))
@@ -194,7 +202,8 @@ static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
 			return false;
 		if (flags & STACKMAP_RX_ERROR) {
 			sock_error(sk);		/* told once, as by SO_ERROR */
-			set_bit(SM_TOLD_ERROR, bits);
+			if (over)
+				set_bit(SM_TOLD_ERROR, bits);
 			clear_bit(SM_CONNECTING, bits);
 		}
 		if (flags & STACKMAP_RX_FIN)
@@ -212,7 +221,7 @@ static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
 	return true;
 }
 
-/* Returns false when the ring is full and there is more */
+/* Returns false when the ring is full, or the budget used up, and there is more */
 static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
 {
 	struct tcp_sock *tp = tcp_sk(sk);

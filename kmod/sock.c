@@ -281,6 +281,8 @@ static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
 		sm_callbacks_restore(sk);
 		rcu_assign_sk_user_data(sk, NULL);
 		write_unlock_bh(&sk->sk_callback_lock);
+		if (sk->sk_state == TCP_LISTEN)
+			set_bit(SM_LISTENED, &ss->bits);
 		sm_sock_unlink(ss);
 		mine = true;
 	}
@@ -297,6 +299,11 @@ static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
 	ours = rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss;
 	if (ours) {
 		RCU_INIT_POINTER(inet_csk(sk)->icsk_ulp_data, NULL);
+		/*
+		 * getsockopt(TCP_ULP) reads this twice and without a lock. When it
+		 * becomes NULL in between, copy_to_user() fails with EFAULT on x86,
+		 * whose fixup covers the kernel's side of the copy as well.
+		 */
 		inet_csk(sk)->icsk_ulp_ops = NULL;
 	}
 	release_sock(sk);
@@ -309,7 +316,7 @@ static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
 static void sm_detach(struct sm_sock *ss, struct sock *sk)
 {
 	if (sm_detach_begin(ss, sk)) {
-		if (sk->sk_state == TCP_LISTEN)
+		if (test_bit(SM_LISTENED, &ss->bits))
 			synchronize_rcu();
 		sm_detach_end(ss, sk);
 	}
@@ -385,6 +392,9 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	/* So it is after EINPROGRESS, though the handshake may be done by now */
 	if (sock->state == SS_CONNECTING)
 		__set_bit(SM_CONNECTING, &ss->bits);
+	/* shutdown() may have ended that when it is detached, and a clone still be under way */
+	if (sk->sk_state == TCP_LISTEN)
+		__set_bit(SM_LISTENED, &ss->bits);
 	spin_lock_bh(&port->list_lock);
 	list_add_tail(&ss->all, &port->socks);
 	port->nsocks++;

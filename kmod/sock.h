@@ -21,6 +21,7 @@ enum {
 	SM_WANT_ROOM,	/* a slot was refused: tell when there is room */
 	SM_TOLD_FIN,	/* the event was delivered */
 	SM_TOLD_ERROR,	/* likewise */
+	SM_LISTENED,	/* was a listener while attached */
 	SM_DETACHING,	/* whoever set it frees the structure */
 };
 

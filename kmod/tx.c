@@ -146,8 +146,13 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 	}
 
 	bh_lock_sock(sk);
-	if (sock_owned_by_user(sk) || ss->refused == port->sync_no) {
-		/* What follows a refused slot must not overtake it */
+	if (sock_owned_by_user(sk) || ss->refused == port->sync_no ||
+	    unlikely(sk->sk_err && sk->sk_state != TCP_CLOSE)) {
+		/*
+		 * What follows a refused slot must not overtake it. And an error
+		 * that does not end the connection (IP_RECVERR) is told in a
+		 * receive slot: here it would be taken for the end.
+		 */
 		ret = -EAGAIN;
 	} else if (sock_flag(sk, SOCK_DEAD) || !sk->sk_socket ||
 		   test_bit(SM_DETACHING, &ss->bits)) {

@@ -22,6 +22,8 @@
 #define SM_VIRTIO_SG		(MAX_SKB_FRAGS + 3)
 /* Packets that may wait for room in a transmit ring before more are dropped */
 #define SM_VIRTIO_BACKLOG	4096
+/* Without memory for receive buffers, or for what is to be sent: when to try again */
+#define SM_VIRTIO_RETRY		(HZ / 10)
 
 struct sm_virtio_stats {
 	u64_stats_t packets;
@@ -42,8 +44,8 @@ struct sm_virtio_stats {
  * @nic: the port that owns the pair, or NULL. Changes only with @napi disabled
  * @rvq: receive queue; used by whoever has @napi
  * @rx_short: receive buffers that could not be had and are missing in the ring
- * @rx_retry: tries again to have them, where no interrupt may come; armed by
- *	whoever has @napi
+ * @retry: tries again to have them, or to send what waits, where no interrupt
+ *	may come; armed by whoever has @napi or the transmit lock
  * @rx_unrung: receive buffers in the ring that the device was not told of
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @backlog: packets for which the ring had no room, likewise
@@ -61,7 +63,7 @@ struct sm_virtio_pair {
 
 	struct virtqueue *rvq;
 	u32 rx_short;
-	struct timer_list rx_retry;
+	struct timer_list retry;
 	u32 rx_unrung;
 	struct u64_stats_sync rx_sync;
 	struct sm_virtio_stats rx;
@@ -96,13 +98,14 @@ struct sm_virtio {
 /* virtio_rx.c */
 int sm_virtio_receive(struct sm_virtio_pair *p, int budget);
 void sm_virtio_refill(struct sm_virtio_pair *p);
-int sm_virtio_rx_reset(struct sm_virtio_pair *p);
+void sm_virtio_rx_reset(struct sm_virtio_pair *p);
 void sm_virtio_rx_drain(struct sm_virtio_pair *p);
 
 /* virtio_tx.c */
 netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev);
 void sm_virtio_reap(struct sm_virtio_pair *p, int budget);
 void sm_virtio_kick(struct sm_virtio_pair *p);
+void sm_virtio_tx_forget(struct sm_virtio_pair *p);
 void sm_virtio_tx_drain(struct sm_virtio_pair *p);
 
 /* nic_virtio.c */

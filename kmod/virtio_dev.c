@@ -162,11 +162,12 @@ static int sm_virtio_stop(struct net_device *netdev)
 	cancel_work_sync(&dev->config_work);
 	for (i = 0; i < dev->npairs; i++) {
 		napi_disable(&dev->pair[i].napi);
-		timer_delete_sync(&dev->pair[i].rx_retry);
+		timer_delete_sync(&dev->pair[i].retry);
 		virtqueue_disable_cb(dev->pair[i].rvq);
 		virtqueue_disable_cb(dev->pair[i].tvq);
-		/* The stack has stopped sending; what was sent may go */
+		/* The stack has stopped sending; what was sent may go, and what waits has to */
 		netif_tx_lock_bh(netdev);
+		sm_virtio_tx_forget(&dev->pair[i]);
 		sm_virtio_reap(&dev->pair[i], 0);
 		netif_tx_unlock_bh(netdev);
 	}
@@ -509,7 +510,7 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 		__skb_queue_head_init(&p->backlog);
 		u64_stats_init(&p->rx_sync);
 		u64_stats_init(&p->tx_sync);
-		timer_setup(&p->rx_retry, sm_virtio_retry, 0);
+		timer_setup(&p->retry, sm_virtio_retry, 0);
 		netif_napi_add(netdev, &p->napi, sm_virtio_poll);
 	}
 	err = sm_virtio_find_vqs(dev);
@@ -655,6 +656,9 @@ static int sm_virtio_freeze(struct virtio_device *vdev)
 	u32 i;
 
 	rtnl_lock();
+	/* Not woken up since the last time, because that failed: it has no queues */
+	if (dev->asleep)
+		goto unlock;
 	if (netif_running(netdev)) {
 		/* Without a queueing discipline nothing can be sent */
 		dev_deactivate(netdev);
@@ -666,6 +670,7 @@ static int sm_virtio_freeze(struct virtio_device *vdev)
 	WRITE_ONCE(dev->asleep, true);
 	cancel_work_sync(&dev->config_work);
 	sm_virtio_del_vqs(dev);
+unlock:
 	rtnl_unlock();
 	return 0;
 }

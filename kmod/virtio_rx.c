@@ -141,15 +141,20 @@ static void sm_virtio_rx_take_back(struct virtqueue *vq, void *page)
  * sm_virtio_rx_reset() - take all buffers back from a device that runs
  * @p: the pair; its NAPI is disabled
  *
- * Return: 0, or -ENOENT from devices that cannot do this (VIRTIO_F_RING_RESET),
- * or another errno.
+ * Devices that cannot do this (VIRTIO_F_RING_RESET) keep them.
  */
-int sm_virtio_rx_reset(struct sm_virtio_pair *p)
+void sm_virtio_rx_reset(struct sm_virtio_pair *p)
 {
 	int err = sm_virtqueue_reset(p->rvq, sm_virtio_rx_take_back);
 
 	virtqueue_disable_cb(p->rvq);
-	return err;
+	if (err == -ENOENT || err == -EPERM) {
+		netdev_dbg(p->dev->netdev, "the ring keeps buffers of its last owner\n");
+	} else if (err) {
+		/* Off and not on again: nobody may think that it receives */
+		netdev_err(p->dev->netdev, "the device's receive queue is lost (%d)\n", err);
+		virtio_break_device(p->dev->vdev);
+	}
 }
 
 /*
@@ -251,7 +256,8 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 	memcpy(&hdr, data, dev->hdr_len);
 	if (dev->mergeable) {
 		more = virtio16_to_cpu(dev->vdev, hdr.num_buffers);
-		more = more ? more - 1 : 0;
+		/* An owner that writes there must not turn all that follows into one packet */
+		more = more ? min_t(u32, more - 1, MAX_SKB_FRAGS) : 0;
 	}
 	data += dev->hdr_len;
 	len -= dev->hdr_len;

@@ -71,6 +71,18 @@ static void sm_virtio_tx_dropped(struct sm_virtio_pair *p, struct sk_buff *skb)
 	dev_kfree_skb_any(skb);
 }
 
+static bool sm_virtio_tx_empty(const struct sm_virtio_pair *p)
+{
+	return p->tvq->num_free == virtqueue_get_vring_size(p->tvq);
+}
+
+/* Something waits. If there is nothing in the ring, no interrupt will come either */
+static void sm_virtio_tx_later(struct sm_virtio_pair *p)
+{
+	if (unlikely(sm_virtio_tx_empty(p)))
+		mod_timer(&p->retry, jiffies + SM_VIRTIO_RETRY);
+}
+
 /* Try what waits. Returns whether nothing waits any more */
 static bool sm_virtio_tx_backlog(struct sm_virtio_pair *p)
 {
@@ -80,7 +92,7 @@ static bool sm_virtio_tx_backlog(struct sm_virtio_pair *p)
 	while ((skb = skb_peek(&p->backlog))) {
 		err = sm_virtio_add(p, skb);
 		/* A packet that an empty ring does not take never will be taken */
-		if ((err == -ENOSPC && p->tvq->num_free < virtqueue_get_vring_size(p->tvq)) ||
+		if ((err == -ENOSPC && !sm_virtio_tx_empty(p)) ||
 		    err == -ENOMEM)
 			return false;
 		__skb_unlink(skb, &p->backlog);
@@ -108,8 +120,8 @@ void sm_virtio_reap(struct sm_virtio_pair *p, int budget)
 		bytes += skb->len;
 		napi_consume_skb(skb, budget);
 	}
-	if (unlikely(!skb_queue_empty(&p->backlog)))
-		sm_virtio_tx_backlog(p);
+	if (unlikely(!skb_queue_empty(&p->backlog)) && !sm_virtio_tx_backlog(p))
+		sm_virtio_tx_later(p);
 	if (!packets)
 		return;
 	u64_stats_update_begin(&p->tx_sync);
@@ -163,6 +175,7 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 		   skb_queue_len(&p->backlog) < SM_VIRTIO_BACKLOG) {
 		__skb_queue_tail(&p->backlog, skb);
 		sm_virtio_tx_count(p, &p->tx.deferred);
+		sm_virtio_tx_later(p);
 	} else {
 		sm_virtio_tx_dropped(p, skb);
 	}
@@ -180,6 +193,21 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 	if (!virtqueue_enable_cb_delayed(p->tvq))
 		sm_virtio_interrupt(p->tvq);
 	return NETDEV_TX_OK;
+}
+
+/**
+ * sm_virtio_tx_forget() - drop what waits for room in the ring
+ * @p: the pair; the caller holds its transmit lock
+ *
+ * An interface that is down has nobody to send it, and packets hold sockets, and
+ * these their network namespace.
+ */
+void sm_virtio_tx_forget(struct sm_virtio_pair *p)
+{
+	struct sk_buff *skb;
+
+	while ((skb = __skb_dequeue(&p->backlog)))
+		sm_virtio_tx_dropped(p, skb);
 }
 
 /**

@@ -35,7 +35,7 @@
  */
 #define STACKMAP_RX_DATA	0x0001	/* payload at [off, off + len) of buf */
 #define STACKMAP_RX_FIN		0x0002	/* the peer will send no more */
-#define STACKMAP_RX_ERROR	0x0004	/* the connection failed: err */
+#define STACKMAP_RX_ERROR	0x0004	/* the connection failed, or see IP_RECVERR: err */
 /* A listener has connections waiting: at every sync until accept() took all */
 #define STACKMAP_RX_ACCEPT	0x0008
 #define STACKMAP_RX_ROOM	0x0010	/* after a refused slot: send again */

@@ -120,7 +120,7 @@ void app_echo(struct conn *c, const struct stackmap_slot *s, const uint8_t *p)
 		c->closing = true;
 		make_dirty(c);
 	}
-	if (s->flags & STACKMAP_RX_ERROR)
+	if ((s->flags & STACKMAP_RX_ERROR) && !c->app->soft)
 		app_drop(c);
 }
 

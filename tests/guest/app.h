@@ -45,6 +45,7 @@ struct app {
 	void (*on_slot)(struct conn *c, const struct stackmap_slot *s, const uint8_t *p);
 	bool spin;		/* do not sleep in poll() */
 	bool keep;		/* leave connections open at FIN */
+	bool soft;		/* errors do not end connections: count them only */
 	uint32_t rng;
 	uint32_t batch;
 	int nconns;		/* without listeners */

@@ -390,3 +390,37 @@ TEST(rx_buffers_kept, 20)
 	sm_settle(&sm);
 	sm_close(&sm);
 }
+
+/* However much waits on one socket, a sync delivers a bounded part of it, and the rest later */
+TEST(rx_one_sync_is_bounded, 60)
+{
+	enum { BYTES = 6 << 20, MOST = 1024 + 1 };
+	struct stackmap_register reg = sm_reg(IFNAME, 4096);
+	int fd[2], large = 32 << 20, n, left = BYTES;
+	uint8_t *block = malloc(BYTES);
+	struct stackmap_slot *s;
+	struct sm sm;
+
+	sm_new(&sm, &reg);
+	pair_tcp(fd, AF_INET);
+	EQ(setsockopt(fd[0], SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof(large)), 0);
+	EQ(setsockopt(fd[1], SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof(large)), 0);
+	pat_fill(block, 9, 0, BYTES);
+	CHECK(send_all(fd[1], block, BYTES));
+	sm_attach(&sm, fd[0], 0);
+	n = sm_sync(&sm, 0);
+	CHECKF(n > 256 && n <= MOST, "%d slots", n);
+	while (left) {
+		while ((s = sm_peek(&sm))) {
+			CHECK(s->flags & STACKMAP_RX_DATA);
+			CHECK(pat_is(sm_buf(&sm, s->buf) + s->off, 9, BYTES - left, s->len));
+			left -= s->len;
+			sm_next(&sm);
+		}
+		n = sm_sync(&sm, 1000);
+		CHECKF(n <= MOST, "%d slots", n);
+	}
+	free(block);
+	sm_settle(&sm);
+	sm_close(&sm);
+}

@@ -356,6 +356,12 @@ static void as_nobody(void *arg)
 	(void)arg;
 	CHECK(!setresgid(65534, 65534, 65534) && !setresuid(65534, 65534, 65534));
 	reg_fails(&reg, EPERM);
+	/* More than there is: refused before it is allocated */
+	reg.pool_bufs = 200000;
+	reg_fails(&reg, EPERM);
+	reg.ifindex = 12345678;
+	reg_fails(&reg, ENODEV);
+	reg = sm_reg(IFNAME, 16);
 	/* Root of a user namespace is nobody over the network namespace outside */
 	if (unshare(CLONE_NEWUSER)) {
 		tap_note("no user namespaces: %s", strerror(errno));

@@ -17,6 +17,7 @@
 #include "app.h"
 #include "net.h"
 #include "pair.h"
+#include "sh.h"
 #include "tap.h"
 
 TEST(poll_timeout, 10)
@@ -239,6 +240,35 @@ TEST(stall_counter, 10)
 	EQ(st.syncs, 5);
 	EQ(st.empty_syncs, 5);
 	CHECK(st.nic_polls >= 5);
+	sm_close(&sm);
+}
+
+/*
+ * Who reconfigures the interface waits for its NAPI with RTNL held, and all who want that with it: not until the owner
+ * has stalled. (A veth's NAPI goes away without GRO.)
+ */
+TEST_AT(reconfigured_while_claimed, ON_VETH, 60)
+{
+	struct stackmap_register reg = sm_reg(here->ifname, 16);
+	double usual, most = 1e9;
+	struct sm sm;
+	int i;
+
+	reg.stall_us = STACKMAP_STALL_MAX_US;
+	sm_new(&sm, &reg);
+	for (i = 0; i < 3; i++) {
+		EQ(sh("ethtool -K %s gro on", here->ifname), 0);
+		usual = sh_seconds;
+		usleep(10000);
+		sm_sync(&sm, 1000);
+		EQ(sh("ethtool -K %s gro off", here->ifname), 0);
+		if (sh_seconds - usual < most)
+			most = sh_seconds - usual;
+	}
+	tap_note("%.0f ms more than without an owner", most * 1e3);
+	CHECK(most < 0.5);
+	EQ(sm_info(&sm).stats.stalls, 0);
+	EQ(sh("ethtool -K %s gro on", here->ifname), 0);
 	sm_close(&sm);
 }
 

@@ -9,6 +9,12 @@
  * length on its own, so the same is measured without stalls just before. If the
  * worst of those was over 10 ms, it is added; and as noise only adds, the best of
  * a few tries counts. What was measured is printed as it is.
+ *
+ * The load is as many short connections as there can be. On one emulated
+ * processor, which that saturates, others wait for the processor more than for
+ * the owner (and for the burst of connections that its return sets off), so that
+ * LOADED_US more are allowed: what is tested then is that it is not the second for
+ * which the owner stalls.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +35,7 @@
 #define TRIES 4
 #define SLACK_US 10000
 #define TICK_US 4000		/* CONFIG_HZ=250 */
+#define LOADED_US 100000
 
 enum stall { NEVER, STOPPED, FAULTS, READS, SLEEPS, ANYTHING };
 
@@ -226,7 +233,7 @@ static void others_wait(enum stall how, uint32_t stall_us, bool load)
 		if (load)
 			ask_wait(&l, 20);
 		end(owner);
-		limit = rounded + SLACK_US + (base.max > SLACK_US ? base.max : 0);
+		limit = rounded + SLACK_US + (base.max > SLACK_US ? base.max : 0) + (load ? LOADED_US : 0);
 		tap_note("%s%s, bound %u us: %llu stalls; round trips of others, us: worst %d, 99th percentile %d, median %d; without stalls: %d, %d, %d",
 			 stall_names[how], load ? ", with load" : "", stall_us, (unsigned long long)n,
 			 with.max, with.p99, with.median, base.max, base.p99, base.median);

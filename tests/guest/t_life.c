@@ -355,11 +355,19 @@ TEST_NIC(module_unload_after_sockets, 60)
 	EQ(sh("insmod /root/stackmap.ko"), 0);
 }
 
+static long mem_free(void)
+{
+	char out[64];
+
+	sh_read(out, sizeof(out), "sed -n 's/^MemFree: *\\([0-9]*\\).*/\\1/p' /proc/meminfo");
+	return atol(out);
+}
+
 /* Memory comes back: ports made and closed again and again */
 TEST(no_memory_lost, 60)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 1024);
-	char out[64];
+	double end = mono() + 30 * slow();
 	long free[2];
 	struct sm sm;
 	int i, k;
@@ -372,10 +380,17 @@ TEST(no_memory_lost, 60)
 			sm_close(&sm);
 		}
 		usleep(200000);
-		sh_read(out, sizeof(out), "sed -n 's/^MemFree: *\\([0-9]*\\).*/\\1/p' /proc/meminfo");
-		free[k] = atol(out);
+		free[k] = mem_free();
 	}
-	/* 10 ports of 16 MB each, leaked, would be seen */
-	if (access("/sys/kernel/debug/kmemleak", F_OK))
-		CHECKF(free[0] - free[1] < 8192, "%ld kB less", free[0] - free[1]);
+	if (!access("/sys/kernel/debug/kmemleak", F_OK))
+		return;
+	/*
+	 * 10 ports of 16 MB each, leaked, would be seen, and one of them. What was freed may stay
+	 * in the page allocator's per-CPU lists for a while, which can be as much as one has
+	 */
+	while (free[0] - free[1] >= 8192 && mono() < end) {
+		usleep(500000);
+		free[1] = mem_free();
+	}
+	CHECKF(free[0] - free[1] < 8192, "%ld kB less", free[0] - free[1]);
 }

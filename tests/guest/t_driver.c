@@ -180,5 +180,7 @@ TEST_NIC(driver_ring_full, 90)
 	waits = getenv("SM_TX_WAITS");
 	CHECK(counter("tx_deferred") > deferred || !waits || !*waits);
 	EQ(counter("tx_dropped"), dropped);
-	nic_is_ordinary();
+	/* (Whose round trips are short.) */
+	if (!waits || !*waits)
+		nic_is_ordinary();
 }

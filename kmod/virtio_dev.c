@@ -162,7 +162,6 @@ static int sm_virtio_stop(struct net_device *netdev)
 	cancel_work_sync(&dev->config_work);
 	for (i = 0; i < dev->npairs; i++) {
 		napi_disable(&dev->pair[i].napi);
-		timer_delete_sync(&dev->pair[i].retry);
 		virtqueue_disable_cb(dev->pair[i].rvq);
 		virtqueue_disable_cb(dev->pair[i].tvq);
 		/* The stack has stopped sending; what was sent may go, and what waits has to */
@@ -170,6 +169,8 @@ static int sm_virtio_stop(struct net_device *netdev)
 		sm_virtio_tx_forget(&dev->pair[i]);
 		sm_virtio_reap(&dev->pair[i], 0);
 		netif_tx_unlock_bh(netdev);
+		/* Last: an owner's flush may have armed it until nothing waited any more */
+		timer_delete_sync(&dev->pair[i].retry);
 	}
 	netif_carrier_off(netdev);
 	dev->announced_up = false;

@@ -3,9 +3,9 @@
  * t_net_peers.c - peers with tiny windows, tiny segments, and ACKs that no kernel sends
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>

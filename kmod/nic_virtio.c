@@ -54,9 +54,11 @@ static bool sm_virtio_reap_locked(struct sm_virtio_pair *p, int budget, bool int
 	__netif_tx_lock(txq, smp_processor_id());
 	sm_virtio_reap(p, budget);
 	sm_virtio_kick(p);
-	if (interrupt)
+	if (interrupt) {
+		p->tx_polled = false;
 		/* A broken queue has nothing more to come, whatever is left in it */
 		ok = virtqueue_enable_cb_delayed(p->tvq) || virtqueue_is_broken(p->tvq);
+	}
 	__netif_tx_unlock(txq);
 	return ok;
 }
@@ -163,6 +165,7 @@ static bool sm_virtio_claim(struct sm_nic *nic)
 	virtqueue_disable_cb(p->rvq);
 	__netif_tx_lock(sm_virtio_txq(p), smp_processor_id());
 	virtqueue_disable_cb(p->tvq);
+	p->tx_polled = true;
 	__netif_tx_unlock(sm_virtio_txq(p));
 	nic->claimed = true;
 	return true;

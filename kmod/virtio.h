@@ -49,6 +49,8 @@ struct sm_virtio_stats {
  * @rx_unrung: receive buffers in the ring that the device was not told of
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @backlog: packets for which the ring had no room, likewise
+ * @tx_polled: an owner reaps in its syncs, and nobody wants an interrupt for what
+ *	was sent; guarded by the transmit lock
  * @burst_cpu: the CPU on which an owner's sync runs, whose packets wait for
  *	others to share a doorbell with, or -1
  * @unrung: packets in the ring that the device was not told of
@@ -70,6 +72,7 @@ struct sm_virtio_pair {
 
 	struct virtqueue *tvq;
 	struct sk_buff_head backlog;
+	bool tx_polled;
 	int burst_cpu;
 	u32 unrung;
 	struct scatterlist sg[SM_VIRTIO_SG];

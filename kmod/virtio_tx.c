@@ -187,10 +187,12 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 	if (!netdev_xmit_more())
 		sm_virtio_kick(p);
 	/*
-	 * An owner reaps in its next sync. Otherwise an interrupt comes when
+	 * An owner reaps in its next sync, and when it has no next one, whoever
+	 * takes the NIC back from it. (Once turned on, the interrupt would come
+	 * for every packet: each reap asks for the next.) Otherwise it comes when
 	 * most of the ring was sent; one that is due at once is made up here.
 	 */
-	if (!virtqueue_enable_cb_delayed(p->tvq))
+	if (!p->tx_polled && !virtqueue_enable_cb_delayed(p->tvq))
 		sm_virtio_interrupt(p->tvq);
 	return NETDEV_TX_OK;
 }

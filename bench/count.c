@@ -5,7 +5,7 @@
  *   -plugin build/count.so,cmd=FIFO
  *
  * Counts, for each translated block, how often it was executed. A file name written to the FIFO has
- * it write "ADDRESS INSTRUCTIONS PAUSES EXECUTIONS" of each block (hexadecimal, then decimal) to
+ * it write "ADDRESS INSTRUCTIONS EXECUTIONS" of each block (hexadecimal, then decimal) to
  * that file, and then create FILE.ok.
  *
  * Debian's QEMU has plugins enabled but packages no qemu-plugin.h. What is used of the interface
@@ -21,7 +21,6 @@
 
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
-struct qemu_plugin_insn;
 enum { QEMU_PLUGIN_INLINE_ADD_U64 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
@@ -30,9 +29,6 @@ void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op,
 					      uint64_t imm);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -42,8 +38,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, 
 struct block {
 	uint64_t addr;
 	uint64_t count;
-	uint16_t insns;
-	uint16_t pauses;
+	uint32_t insns;
 };
 
 /* Never moves, as the translated code holds addresses in it */
@@ -57,7 +52,6 @@ static char fifo[4096];
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	struct block *b = NULL;
-	size_t i;
 
 	(void)id;
 	pthread_mutex_lock(&lock);
@@ -67,14 +61,7 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	if (!b)
 		return;
 	b->addr = qemu_plugin_tb_vaddr(tb);
-	b->insns = (uint16_t)qemu_plugin_tb_n_insns(tb);
-	for (i = 0; i < b->insns; i++) {
-		const struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-
-		if (qemu_plugin_insn_size(insn) == 2 &&
-		    !memcmp(qemu_plugin_insn_data(insn), "\xf3\x90", 2))
-			b->pauses++;
-	}
+	b->insns = (uint32_t)qemu_plugin_tb_n_insns(tb);
 	qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &b->count, 1);
 }
 
@@ -91,9 +78,8 @@ static void dump(const char *name)
 	pthread_mutex_unlock(&lock);
 	for (i = 0; i < n; i++) {
 		if (blocks[i].count)
-			fprintf(out, "%llx %u %u %llu\n", (unsigned long long)blocks[i].addr,
-				blocks[i].insns, blocks[i].pauses,
-				(unsigned long long)blocks[i].count);
+			fprintf(out, "%llx %u %llu\n", (unsigned long long)blocks[i].addr,
+				blocks[i].insns, (unsigned long long)blocks[i].count);
 	}
 	if (fclose(out))
 		return;

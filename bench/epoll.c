@@ -12,7 +12,8 @@
  *  - A recv() shorter than its buffer has drained the socket; what comes later is a new edge. A
  *    FIN that was there already shows as RDHUP, then the socket is read to its end.
  *  - The response lies ready in memory, header and body together. Pipelined requests of one recv()
- *    are answered by one sendmsg(). Nothing is read from a connection that has responses pending,
+ *    are answered by one sendmsg(). A large response is sent from a file in memory by sendfile(),
+ *    which copies nothing; for small ones that costs more than the copy. Nothing is read from a connection that has responses pending,
  *    so a client that does not read stops itself.
  *  - Options are set on the listening socket, accepted ones inherit them.
  *
@@ -36,7 +37,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -59,6 +62,7 @@ struct epoll_params {
 #define RECV_SIZE	65536
 #define IOVS		256	/* responses per sendmsg() */
 #define ROUNDS		32	/* full buffers of one connection before others have their turn */
+#define FILE_MIN	65536	/* shorter responses are copied */
 #define LINGER_MAX	(4 << 20) /* bytes ignored after our FIN until we give up on the client's */
 
 /* Responses to send: count times the same bytes. */
@@ -87,11 +91,12 @@ static struct {
 	int epoll, listener, signals;
 	bool accepting;
 	struct http_canned canned;
+	int file;		/* what is in canned.mem, or -1 */
 	char *binary;		/* the bytes that answer binary requests; NULL: it is HTTP */
 	unsigned long size;
 	struct conn *open, *spare;
 	uint64_t requests, connections;
-} server = { .epoll = -1, .listener = -1, .signals = -1 };
+} server = { .epoll = -1, .listener = -1, .signals = -1, .file = -1 };
 
 /* What epoll's data.ptr says for the two that are no connections. */
 static char listener_tag, signal_tag;
@@ -213,6 +218,37 @@ static void conn_sent(struct conn *conn, size_t n)
 	conn->sent = n;
 }
 
+/* If the responses are large: has the file that they are sent from. */
+static int make_file(void)
+{
+	size_t len, size = 0, done = 0;
+	ssize_t n;
+	int i;
+
+	for (i = 0; i < HTTP_PERSIST_COUNT; i++) {
+		len = server.canned.at[i] + server.canned.len[i] - server.canned.mem;
+		if (len > size)
+			size = len;
+	}
+	if (server.size < FILE_MIN)
+		return 0;
+	server.file = memfd_create("responses", MFD_CLOEXEC);
+	if (server.file < 0)
+		return -1;
+	for (; done < size; done += n) {
+		n = write(server.file, server.canned.mem + done, size - done);
+		if (n <= 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Whether a response is in the file, as errors are not, and long. */
+static bool in_file(const struct run *run)
+{
+	return server.file >= 0 && run->len >= FILE_MIN && !server.binary;
+}
+
 /* 1: all was sent. 0: the socket is full, EPOLLOUT will tell. -1: the connection is gone. */
 static int conn_flush(struct conn *conn)
 {
@@ -223,6 +259,18 @@ static int conn_flush(struct conn *conn)
 		unsigned int i;
 		ssize_t n;
 
+		if (in_file(conn->runs)) {
+			off_t at = conn->runs->at - server.canned.mem + conn->sent;
+
+			n = sendfile(conn->fd, server.file, &at, conn->runs->len - conn->sent);
+			if (n > 0) {
+				conn_sent(conn, n);
+				continue;
+			}
+			if (n < 0 && errno == EINTR)
+				continue;
+			return n < 0 && errno == EAGAIN ? 0 : -1;
+		}
 		for (i = 0; i < conn->nruns && msg.msg_iovlen < IOVS; i++) {
 			size_t left = conn->runs[i].count;
 
@@ -538,6 +586,10 @@ int main(int argc, char **argv)
 		fail("out of memory");
 		return 1;
 	}
+	if (make_file()) {
+		fail("a file for the response");
+		goto out;
+	}
 	server.listener = listen_on(addr, port, reuseport);
 	if (server.listener < 0)
 		goto out;
@@ -574,6 +626,8 @@ out:
 		close(server.epoll);
 	if (server.listener >= 0)
 		close(server.listener);
+	if (server.file >= 0)
+		close(server.file);
 	http_canned_free(&server.canned);
 	free(server.binary);
 	return ret;

@@ -4,34 +4,69 @@
 # The sourcing script sets guest (its name). Everything that waits is bounded. The NIC has the driver that the
 # server is for: stackmap and the -own ones the module's own, all others the stock one.
 
+# NIC and PORT: see bench_commands
 declare -A server_command=(
-  [stackmap]='stackmap-httpd -i eth0 -p 8080'
-  [stackmap-napi]='stackmap-httpd -i eth0 -p 8080'
-  [epoll]='bench-epoll --port 8080'
-  [epoll-busypoll]='bench-epoll --port 8080 --busy-poll'
-  [iouring]='bench-iouring --port 8080'
-  [iouring-napi]='bench-iouring --port 8080 --napi'
-  [epoll-own]='bench-epoll --port 8080'
-  [iouring-own]='bench-iouring --port 8080'
+  [stackmap]='stackmap-httpd -i NIC -p PORT'
+  [stackmap-napi]='stackmap-httpd -i NIC -p PORT'
+  [epoll]='bench-epoll --port PORT'
+  [epoll-busypoll]='bench-epoll --port PORT --busy-poll'
+  [iouring]='bench-iouring --port PORT'
+  [iouring-napi]='bench-iouring --port PORT --napi'
+  [epoll-own]='bench-epoll --port PORT'
+  [iouring-own]='bench-iouring --port PORT'
   [nginx]='bench-nginx'
-  [lwip]='bench-lwip'
+  [lwip]='bench-lwip --interface NIC --port PORT'
 )
+# Servers that have a NIC and a port of their own: N for ethN with the driver that they are for, in the subnet 10.77.N.
+# All others are on eth0, whose driver changes with them, and on port 8080
+declare -A bench_nic=() bench_port=()
 # More options where requests have large bodies
 declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536')
 bench_queues=1 # of the NIC, and as many processors
 bench_stage=build/stage-cloud
+bench_qemu='' # more arguments for QEMU
+bench_tag=server # names the log and the processes of what bench_launch starts and bench_stop stops
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
 # bench_boot: a guest with the module loaded. Its threads have names, so that bench/cpu can tell them apart
 bench_boot() {
-  vm/guest start "$guest" --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu '-name debug-threads=on'
+  vm/guest start "$guest" --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu "-name debug-threads=on $bench_qemu"
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko'
+  bench_place
+}
+
+# bench_place: the guest's processors have processors of this machine to themselves, where it has as many, and QEMU's
+# other threads and the client (bench_client is to be put before it) share the rest. Left to the scheduler they move about,
+# and with them every figure.
+bench_client=()
+bench_place() {
+  local task comm rest
+  (($(nproc) > bench_queues)) || return 0
+  rest=$bench_queues-$(($(nproc) - 1))
+  bench_client=(taskset -c "$rest" ${BENCH_POLICY:-})
+  for task in /proc/"$(<"build/vm/$guest/pid")"/task/*; do
+    comm=$(<"$task/comm")
+    case $comm in
+      "CPU "*) comm=${comm#CPU }; taskset -cp "${comm%%/*}" "${task##*/}" ;;
+      *) taskset -cp "$rest" "${task##*/}" ;;
+    esac
+    [[ ! ${BENCH_POLICY:-} ]] || $BENCH_POLICY -p "${task##*/}"
+  done >/dev/null
+}
+
+# bench_addr SERVER [SEPARATOR (:)]: where the client reaches it
+bench_addr() {
+  local at
+  if [[ ${bench_nic[$1]:-} ]]; then at=10.77.${bench_nic[$1]}.2:${bench_port[$1]}; else at=$(vm/guest addr "$guest" 8080); fi
+  echo "${at/:/${2:-:}}"
 }
 
 # bench_commands SERVER SIZE [OPTIONS]: how to run it, a line for each process: one, or one for each queue
 bench_commands() {
   local q command="${server_command[$1]} --size $2 ${3:-}"
+  command=${command/NIC/eth${bench_nic[$1]:-0}}
+  command=${command/PORT/${bench_port[$1]:-8080}}
   case $bench_queues$1 in
     1*) echo "$command" ;;
     *stackmap*) echo "$command -q 0-$((bench_queues - 1))" ;;
@@ -40,18 +75,16 @@ bench_commands() {
   esac
 }
 
-# bench_start SERVER SIZE [OPTIONS]: start a server in the guest, return when it serves
-bench_start() {
-  local addr try line change=unbind driver=virtio_net script='' defer=0 flush=0
-  addr=$(vm/guest addr "$guest" 8080)
-  [[ $1 != stackmap && $1 != *-own ]] || change=bind driver=stackmap_virtio
+# bench_launch SERVER SIZE [OPTIONS]: run a server in the guest, next to those that are there; return when it serves
+bench_launch() {
+  local addr try line script='' nic=eth${bench_nic[$1]:-0} defer=0 flush=0
+  addr=$(bench_addr "$1")
   # As af_xdp.rst has it for busy polling; otherwise the kernel's defaults
   [[ $1 != lwip ]] || defer=2 flush=200000
-  while read -r line; do script+="setsid $line >>/tmp/server.log 2>&1 </dev/null & echo \$! >>/tmp/server.pid; "; done \
+  while read -r line; do script+="setsid $line >>/tmp/$bench_tag.log 2>&1 </dev/null & echo \$! >>/tmp/$bench_tag.pid; "; done \
     < <(bench_commands "$@")
-  vm/guest exec "$guest" -- "ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null
-    echo $defer >/sys/class/net/eth0/napi_defer_hard_irqs; echo $flush >/sys/class/net/eth0/gro_flush_timeout
-    rm -f /tmp/server.log /tmp/server.pid; $script"
+  vm/guest exec "$guest" -- "echo $defer >/sys/class/net/$nic/napi_defer_hard_irqs
+    echo $flush >/sys/class/net/$nic/gro_flush_timeout; $script"
   for try in {1..50}; do
     if [[ ${3:-} == *--binary* ]]; then
       vm/guest host "$guest" -- timeout 2 bash -c "exec 3<>/dev/tcp/${addr/://}" 2>/dev/null && return
@@ -60,18 +93,29 @@ bench_start() {
     fi
     sleep 0.1
   done
-  vm/guest exec "$guest" -- 'cat /tmp/server.log' >&2
+  vm/guest exec "$guest" -- "cat /tmp/$bench_tag.log" >&2
   die "$1 does not serve"
 }
 
+# bench_start SERVER SIZE [OPTIONS]: likewise, and it is the only one
+bench_start() {
+  local change=unbind driver=virtio_net switch=''
+  [[ $1 != stackmap && $1 != *-own ]] || change=bind driver=stackmap_virtio
+  [[ ${bench_nic[$1]:-} ]] || switch="ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null"
+  vm/guest exec "$guest" -- "$switch
+    rm -f /tmp/$bench_tag.log /tmp/$bench_tag.pid"
+  bench_launch "$@"
+}
+
+# bench_stop: stop all that run
 bench_stop() {
-  vm/guest exec "$guest" -- 'p=$(cat /tmp/server.pid); kill $p; for i in {1..20}; do
-    kill -0 $p 2>/dev/null || exit 0; sleep 0.1; done; kill -9 $p'
+  vm/guest exec "$guest" -- "p=\$(cat /tmp/$bench_tag.pid) && rm /tmp/$bench_tag.pid && kill \$p; for i in {1..20}; do
+    kill -0 \$p 2>/dev/null || exit 0; sleep 0.1; done; kill -9 \$p"
 }
 
 # bench_measure CONNECTIONS SECONDS [SCRIPT]: prints "RPS P50_US P99_US ERRORS"
 bench_measure() {
-  vm/guest host "$guest" -- timeout $(($2 + 30)) wrk -t1 -c"$1" -d"$2"s --timeout 10s -s "bench/${3:-report.lua}" \
+  vm/guest host "$guest" -- "${bench_client[@]}" timeout $(($2 + 30)) wrk -t1 -c"$1" -d"$2"s --timeout 10s -s "bench/${3:-report.lua}" \
     "http://$(vm/guest addr "$guest" 8080)/" | sed -n 's/^report //p'
 }
 
@@ -94,7 +138,7 @@ bench_icmp() {
   # A host that is busy elsewhere for 10 ms must not look like an owner that is
   bench_start "$1" 64 '--spin always --stall-us 1000000'
   before=$(bench_unpolled)
-  result=$(vm/guest host "$guest" -- ping -n -A -U -c 2000 -W 2 -w 20 "$(vm/guest addr "$guest")" |
+  result=$(vm/guest host "$guest" -- "${bench_client[@]}" ping -n -A -U -c 2000 -W 2 -w 20 "$(bench_addr "$1" | cut -d: -f1)" |
     sed -n 's/.* time=\([0-9.]*\) ms$/\1/p' | sort -n |
     awk '{ v[NR] = $1 * 1000 } END { if (NR >= 1900) printf "%d %d\n", v[int((NR + 1) / 2)], v[int(NR * 0.99)] }')
   after=$(bench_unpolled)

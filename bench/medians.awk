@@ -4,7 +4,8 @@
 #   awk -v commit=C -f bench/medians.awk results.csv      (without commit: that of the last line)
 #
 # EXPERIMENT SERVER QUEUES PROTOCOL SIZE CONNECTIONS OFFERED ROUNDS, then MEDIAN MIN MAX of each of: requests/s, p50, p90,
-# p99, p99.9 (us); then the medians of: errors + unanswered, client, io, vcpu, wait (%), instructions. "-": not measured.
+# p99, p99.9 (us); then the medians of: errors + unanswered, client, io, vcpu, wait (%), instructions; then those of requests/s
+# and of p50 in times of what epoll had at the same point in the same round. "-": not measured.
 BEGIN { FS = "," }
 FNR == NR { if (FNR > 1) last = $1; next }
 commit == "" { commit = last }
@@ -16,6 +17,17 @@ $1 != commit { next }
   for (i = 10; i <= 14; i++) value[key, i, n] = $i
   value[key, 15, n] = $16 + $17
   for (i = 16; i <= 20; i++) value[key, i, n] = $(i + 3)
+  # Datagrams have a protocol of their own, and bulk has two at one point
+  point[key] = $2 " " $4 " " ($5 == "post") " " $6 " " $7 " " $8
+  round[key, n] = $9
+  if ($3 == "epoll") for (i = 10; i <= 11; i++) epoll[point[key], i, $9] = $i
+}
+# The rounds' ratios to epoll of value[key, i, ...] become value[key, i + 11, ...]
+function ratios(key, i, n,   j, e) {
+  for (j = 1; j <= n; j++) {
+    e = epoll[point[key], i, round[key, j]]
+    value[key, i + 11, j] = e > 0 && value[key, i, j] > 0 ? value[key, i, j] / e : ""
+  }
 }
 # The median of value[key, i, ...], and in least and most their ends
 function median(key, i, n,   a, k, j, v) {
@@ -35,7 +47,8 @@ END {
     key = order[o]
     line = key " " rounds[key]
     for (i = 10; i <= 14; i++) { mid = median(key, i, rounds[key]); line = line " " mid " " least " " most }
-    for (i = 15; i <= 20; i++) line = line " " median(key, i, rounds[key])
+    for (i = 10; i <= 11; i++) ratios(key, i, rounds[key])
+    for (i = 15; i <= 22; i++) line = line " " median(key, i, rounds[key])
     print line
   }
 }

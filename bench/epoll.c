@@ -574,6 +574,7 @@ int main(int argc, char **argv)
 	sigaddset(&stop, SIGINT);
 	sigaddset(&stop, SIGTERM);
 	sigprocmask(SIG_BLOCK, &stop, NULL);
+	signal(SIGPIPE, SIG_IGN);	/* sendfile() has no MSG_NOSIGNAL */
 
 	server.size = size;
 	if (binary) {

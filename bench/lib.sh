@@ -29,9 +29,10 @@ bench_tag=server # names the log and the processes of what bench_launch starts a
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
-# bench_boot: a guest with the module loaded. Its threads have names, so that bench/cpu can tell them apart
+# bench_boot: a guest with the module loaded, BENCH_CPU its processor's model if not vm/guest's. Its threads have names, so that
+# bench/cpu can tell them apart
 bench_boot() {
-  vm/guest start "$guest" --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu "-name debug-threads=on $bench_qemu"
+  vm/guest start "$guest" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu "-name debug-threads=on $bench_qemu"
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko'
   bench_place
 }
@@ -44,14 +45,13 @@ bench_place() {
   local task comm rest
   (($(nproc) > bench_queues)) || return 0
   rest=$bench_queues-$(($(nproc) - 1))
-  bench_client=(taskset -c "$rest" ${BENCH_POLICY:-})
+  bench_client=(taskset -c "$rest")
   for task in /proc/"$(<"build/vm/$guest/pid")"/task/*; do
     comm=$(<"$task/comm")
     case $comm in
       "CPU "*) comm=${comm#CPU }; taskset -cp "${comm%%/*}" "${task##*/}" ;;
       *) taskset -cp "$rest" "${task##*/}" ;;
     esac
-    [[ ! ${BENCH_POLICY:-} ]] || $BENCH_POLICY -p "${task##*/}"
   done >/dev/null
 }
 

@@ -561,6 +561,20 @@ int http_canned_fill(struct http_canned *canned, int status, const char *type, c
 	return err;
 }
 
+size_t http_canned_size(const struct http_canned *canned)
+{
+	size_t size = 0;
+	int i;
+
+	for (i = 0; i < HTTP_PERSIST_COUNT; i++) {
+		size_t end = canned->at[i] + canned->len[i] - canned->mem;
+
+		if (end > size)
+			size = end;
+	}
+	return size;
+}
+
 void http_canned_free(struct http_canned *canned)
 {
 	free(canned->mem);

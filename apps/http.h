@@ -111,6 +111,8 @@ int http_canned_init(struct http_canned *canned, int status, const char *type,
 		     const void *body, size_t len);
 int http_canned_fill(struct http_canned *canned, int status, const char *type, char c, size_t len);
 void http_canned_free(struct http_canned *canned);
+/* Of all that http_reply() returns of it, from canned->mem on. */
+size_t http_canned_size(const struct http_canned *canned);
 
 /*
  * The bytes that answer req: its error or interim response if it has a status, else canned

@@ -221,15 +221,9 @@ static void conn_sent(struct conn *conn, size_t n)
 /* If the responses are large: has the file that they are sent from. */
 static int make_file(void)
 {
-	size_t len, size = 0, done = 0;
+	size_t size = http_canned_size(&server.canned), done = 0;
 	ssize_t n;
-	int i;
 
-	for (i = 0; i < HTTP_PERSIST_COUNT; i++) {
-		len = server.canned.at[i] + server.canned.len[i] - server.canned.mem;
-		if (len > size)
-			size = len;
-	}
 	if (server.size < FILE_MIN)
 		return 0;
 	server.file = memfd_create("responses", MFD_CLOEXEC);
@@ -262,14 +256,9 @@ static int conn_flush(struct conn *conn)
 		if (in_file(conn->runs)) {
 			off_t at = conn->runs->at - server.canned.mem + conn->sent;
 
-			n = sendfile(conn->fd, server.file, &at, conn->runs->len - conn->sent);
-			if (n > 0) {
-				conn_sent(conn, n);
-				continue;
-			}
-			if (n < 0 && errno == EINTR)
-				continue;
-			return n < 0 && errno == EAGAIN ? 0 : -1;
+			total = conn->runs->len - conn->sent;
+			n = sendfile(conn->fd, server.file, &at, total);
+			goto sent;
 		}
 		for (i = 0; i < conn->nruns && msg.msg_iovlen < IOVS; i++) {
 			size_t left = conn->runs[i].count;
@@ -286,6 +275,7 @@ static int conn_flush(struct conn *conn)
 			n = send(conn->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
 		else
 			n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL);
+sent:
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;

@@ -22,9 +22,9 @@
  *    which a connection has one at a time.
  *  - One send (or sendmsg) per connection and batch: sends are submitted when the batch is read.
  *
- *  - A large response is sent without a copy (send_zc). Its second CQE, which tells that its memory
- *    may be reused, is of no interest, as responses never change; for small ones it costs more
- *    than copying them.
+ *  - A large response is sent without a copy (send_zc) from a registered buffer, whose pages are
+ *    pinned once. Its second CQE, which tells that its memory may be reused, is of no interest, as
+ *    responses never change; for small ones it costs more than copying them.
  *
  * Not used: SQPOLL (it needs a CPU of its own), NO_SQARRAY (would save an index per SQE, but liburing 2.3 does not know it).
  *
@@ -115,6 +115,7 @@ static struct {
 	bool accepting, stop;
 	uint64_t batch;
 	struct http_canned canned;
+	bool registered;		/* the memory of canned, as buffer 0 */
 	char *binary;		/* the bytes that answer binary requests; NULL: it is HTTP */
 	unsigned long size;
 	struct conn *conns;
@@ -342,9 +343,9 @@ static void conn_send(struct conn *conn)
 	if (conn->nruns == 1 && run->count == 1) {
 		quiet = !conn->slow && total <= QUIET_MAX;
 		sqe = new_sqe();
-		if (total > QUIET_MAX)
-			io_uring_prep_send_zc(sqe, index_of(conn), run->at + conn->sent, total,
-					      flags, 0);
+		if (total > QUIET_MAX && server.registered)
+			io_uring_prep_send_zc_fixed(sqe, index_of(conn), run->at + conn->sent,
+						    total, flags, 0, 0);
 		else
 			io_uring_prep_send(sqe, index_of(conn), run->at + conn->sent, total,
 					   flags | (quiet ? MSG_DONTWAIT : 0));
@@ -576,6 +577,21 @@ static int listen_on(const char *addr, const char *port, bool reuseport)
 	return fd;
 }
 
+/* Large responses are sent from registered memory, binary ones are not large. */
+static int register_responses(void)
+{
+	struct iovec mem = { server.canned.mem, http_canned_size(&server.canned) };
+	int err;
+
+	if (server.binary || server.size <= QUIET_MAX)
+		return 0;
+	err = io_uring_register_buffers(&server.ring, &mem, 1);
+	if (err)
+		return fail("io_uring: register the responses", -err);
+	server.registered = true;
+	return 0;
+}
+
 static int ring_init(void)
 {
 	struct io_uring_params params = {
@@ -773,7 +789,7 @@ int main(int argc, char **argv)
 		fail("signalfd", errno);
 		goto out;
 	}
-	if (ring_init() || bufs_init() || (usecs && busy_poll(usecs, prefer)))
+	if (ring_init() || register_responses() || bufs_init() || (usecs && busy_poll(usecs, prefer)))
 		goto out;
 
 	accept_more();

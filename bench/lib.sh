@@ -43,16 +43,18 @@ bench_boot() {
 bench_client=()
 bench_place() {
   local task comm rest
+  bench_client=()
   (($(nproc) > bench_queues)) || return 0
   rest=$bench_queues-$(($(nproc) - 1))
   bench_client=(taskset -c "$rest")
   for task in /proc/"$(<"build/vm/$guest/pid")"/task/*; do
-    comm=$(<"$task/comm")
+    # A thread may go meanwhile
+    comm=$(cat "$task/comm") || continue
     case $comm in
       "CPU "*) comm=${comm#CPU }; taskset -cp "${comm%%/*}" "${task##*/}" ;;
-      *) taskset -cp "$rest" "${task##*/}" ;;
+      *) taskset -cp "$rest" "${task##*/}" || true ;;
     esac
-  done >/dev/null
+  done >/dev/null 2>&1
 }
 
 # bench_addr SERVER [SEPARATOR (:)]: where the client reaches it

@@ -184,3 +184,60 @@ TEST_NIC(driver_ring_full, 90)
 	if (!waits || !*waits)
 		nic_is_ordinary();
 }
+
+static long tx_interrupts(void)
+{
+	char out[64];
+
+	EQ(sh_read(out, sizeof(out), "d=$(basename $(readlink /sys/class/net/" IFNAME "/device))"
+		   "; awk -v q=\"$d-output\\\\.0\" '$0 ~ q { for (i = 2; i <= NF; i++) n += $i } END { print n + 0 }' /proc/interrupts"), 0);
+	return atol(out);
+}
+
+static int outside;
+
+/* Something that is sent outside a sync, as what close() and timers send is */
+static void echo_and_datagram(struct conn *c, const struct stackmap_slot *s, const uint8_t *p)
+{
+	struct sockaddr_storage to;
+	socklen_t len = addr_of(&to, here->peer4, 9);
+
+	app_echo(c, s, p);
+	if (!(c->in & 15))
+		CHECKF(sendto(outside, "x", 1, 0, (void *)&to, len) == 1 || errno == ECONNREFUSED,
+		       "%s", strerror(errno));
+}
+
+/* While an owner polls, nothing that is sent makes an interrupt */
+TEST_NIC(driver_no_tx_interrupts, 60)
+{
+	struct stackmap_register reg = sm_reg(IFNAME, 64);
+	long sent, interrupts;
+	struct app *app;
+	struct ask a;
+	int port;
+
+	skip_unless_ours();
+	/* An owner who is late has them, for a while */
+	reg.stall_us = 1000000;
+	outside = socket(AF_INET, SOCK_DGRAM, 0);
+	CHECK(outside >= 0);
+	app = app_new(&reg);
+	app->spin = true;
+	app->on_slot = echo_and_datagram;
+	port = app_listen(app, here->guest4);
+	/* What was sent before the first sync has its interrupt yet */
+	app_run_ms(app, 50);
+	sent = counter("tx_packets");
+	interrupts = tx_interrupts();
+	ask(&a, "echo %s %d 3 %d 32 4", here->guest4, port, few(200000));
+	app_run(app, &a, 40);
+	interrupts = tx_interrupts() - interrupts;
+	sent = counter("tx_packets") - sent;
+	tap_note("%ld interrupts for %ld packets sent", interrupts, sent);
+	CHECK(sent > few(500));
+	/* While the counters are read, and the peer is told what to do, nobody polls */
+	CHECK(interrupts <= 30 + sent / 20);
+	app_end(app);
+	close(outside);
+}

@@ -218,6 +218,8 @@ TEST_NIC(driver_no_tx_interrupts, 60)
 	int port;
 
 	skip_unless_ours();
+	if (few(100) < 100)
+		tap_skip("on a slow kernel the owner is late, and few packets are sent");
 	/* An owner who is late has them, for a while */
 	reg.stall_us = 1000000;
 	outside = socket(AF_INET, SOCK_DGRAM, 0);

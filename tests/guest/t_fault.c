@@ -8,6 +8,8 @@
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -251,6 +253,24 @@ TEST(fault_poll, 60)
 }
 
 /* Whatever fails in a sync, all bytes arrive, in both directions and in order */
+/*
+ * A reset that is lost, with the memory for it, is not sent again. Servers that
+ * must not wait for ever ask their peers
+ */
+static void keep_alive(struct app *app)
+{
+	int fd, yes = 1, seconds = 2, times = 3;
+
+	for (fd = 0; fd < APP_FDS; fd++) {
+		if (!app->conn[fd] || !app->conn[fd]->listener)
+			continue;
+		EQ(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes)), 0);
+		EQ(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds)), 0);
+		EQ(setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds)), 0);
+		EQ(setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times)), 0);
+	}
+}
+
 static void echo_with_faults(uint32_t slots, const char *what)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, slots);
@@ -263,6 +283,7 @@ static void echo_with_faults(uint32_t slots, const char *what)
 	reg.stall_us = STACKMAP_STALL_MAX_US;
 	app = app_new(&reg);
 	port = app_listen(app, here->guest4);
+	keep_alive(app);
 	app->spin = true;
 	ask(&a, what, here->guest4, port);
 	fault_syncs(here == &place_lo ? FAULT_DEEPER : FAULT_EVERY);

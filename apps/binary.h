@@ -2,10 +2,10 @@
 /*
  * binary.h - a bare protocol to measure with: requests of 16 bytes, responses as long as they ask
  *
- * A request is the 8 bytes of BINARY_MAGIC, then the length of the response, 64 bits; all of it little
- * endian. The response is so many bytes of 'x' and nothing else. It has the seam of http.h: bytes
- * in, requests out to an http_handler, with the wanted length in body_len; so a server built on that
- * answers both, and the difference between the two is the price of HTTP.
+ * A request is the 8 bytes of BINARY_MAGIC, then the length of the response, 64 bits; all of it
+ * little endian. The response is so many bytes of 'x' and nothing else. It has the seam of http.h:
+ * bytes in, requests out to an http_handler, with the wanted length in body_len; so a server built
+ * on that answers both, and the difference between the two is the price of HTTP.
  */
 #ifndef STACKMAP_APPS_BINARY_H
 #define STACKMAP_APPS_BINARY_H

@@ -2,9 +2,10 @@
 /*
  * stackmap-httpd.c - an HTTP/1.1 server on a NIC of its own: command line and main loop
  *
- * One thread, one port, and as many of both as there are queues. In steady state a batch of requests costs one system call: the sync that
- * sends the last batch's responses, polls the NIC and brings the next batch. Without traffic for
- * --spin microseconds the loop sleeps, and the NIC is back on interrupts.
+ * One thread, one port, and as many of both as there are queues. In steady state a batch of
+ * requests costs one system call: the sync that sends the last batch's responses, polls the NIC and
+ * brings the next batch. Without traffic for --spin microseconds the loop sleeps, and the NIC is
+ * back on interrupts.
  */
 #define _GNU_SOURCE 1
 

@@ -13,8 +13,8 @@
  *    FIN that was there already shows as RDHUP, then the socket is read to its end.
  *  - The response lies ready in memory, header and body together. Pipelined requests of one recv()
  *    are answered by one sendmsg(). A large response is sent from a file in memory by sendfile(),
- *    which copies nothing; for small ones that costs more than the copy. Nothing is read from a connection that has responses pending,
- *    so a client that does not read stops itself.
+ *    which copies nothing; for small ones that costs more than the copy. Nothing is read from a
+ *    connection that has responses pending, so a client that does not read stops itself.
  *  - Options are set on the listening socket, accepted ones inherit them.
  *
  * --busy-poll: since 6.9 an epoll instance has busy poll parameters of its own (EPIOCSPARAMS, see

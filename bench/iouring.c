@@ -26,7 +26,8 @@
  *    pinned once. Its second CQE, which tells that its memory may be reused, is of no interest, as
  *    responses never change; for small ones it costs more than copying them.
  *
- * Not used: SQPOLL (it needs a CPU of its own), NO_SQARRAY (would save an index per SQE, but liburing 2.3 does not know it).
+ * Not used: SQPOLL (it needs a CPU of its own), NO_SQARRAY (would save an index per SQE, but
+ * liburing 2.3 does not know it).
  *
  * --napi: IORING_REGISTER_NAPI (Linux 6.9): io_uring_enter() busy polls the NICs of the ring's
  * sockets for that long before it sleeps, and ends as soon as there are completions.

@@ -6,10 +6,10 @@
  *
  *  - Closed loop: the answer to a request is followed by the next at once. Latency counts from when
  *    the request was sent.
- *  - Open loop (--rate): requests are due at the times of a Poisson process that knows nothing of the
- *    server, the same ones in every run. A request that finds all connections taken is sent later,
- *    but its latency counts from when it was due: a server that stalls is charged for all that
- *    were due meanwhile, not for the few that were sent ("coordinated omission"). What was
+ *  - Open loop (--rate): requests are due at the times of a Poisson process that knows nothing of
+ *    the server, the same ones in every run. A request that finds all connections taken is sent
+ *    later, but its latency counts from when it was due: a server that stalls is charged for all
+ *    that were due meanwhile, not for the few that were sent ("coordinated omission"). What was
  *    never answered counts with the time it had waited at the end.
  *
  * The protocols: HTTP, the 16-byte requests of apps/binary.h, and UDP datagrams that come back as
@@ -17,8 +17,8 @@
  *
  *   load RPS P50 P90 P99 P99.9 MAX ERRORS UNANSWERED LATE
  *
- * in requests/s and microseconds; LATE is the 99th percentile of how much too late a request was sent
- * though a connection was free: the generator's own fault, which it includes in the latencies.
+ * in requests/s and microseconds; LATE is the 99th percentile of how much too late a request was
+ * sent though a connection was free: the generator's own fault, which it includes in the latencies.
  */
 #include <arpa/inet.h>
 #include <errno.h>

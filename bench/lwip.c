@@ -4,18 +4,18 @@
  *
  * What lwIP's documentation and the kernel's (af_xdp.rst) recommend for throughput:
  *
- *  - lwIP's raw API: its code and the server's run in one thread, no locks or switches between them. The
- *    loop never sleeps, as in other user-level stacks.
- *  - Received frames are lwIP's buffers (custom pbufs) where they lie, and come back to the fill ring
- *    when it is done with them. Responses are written by reference. Only the way out copies, a frame
- *    each, as lwIP keeps segments until they are acknowledged.
- *  - AF_XDP with its own busy polling (SO_PREFER_BUSY_POLL): with one processor, the kernel works off the
- *    NIC in our system calls and interrupts stay off (the administrator sets gro_flush_timeout and
- *    napi_defer_hard_irqs, bench/lib.sh does). One call per batch each way.
+ *  - lwIP's raw API: its code and the server's run in one thread, no locks or switches between
+ *    them. The loop never sleeps, as in other user-level stacks.
+ *  - Received frames are lwIP's buffers (custom pbufs) where they lie, and come back to the fill
+ *    ring when it is done with them. Responses are written by reference. Only the way out copies, a
+ *    frame each, as lwIP keeps segments until they are acknowledged.
+ *  - AF_XDP with its own busy polling (SO_PREFER_BUSY_POLL): with one processor, the kernel works
+ *    off the NIC in our system calls and interrupts stay off (the administrator sets
+ *    gro_flush_timeout and napi_defer_hard_irqs, bench/lib.sh does). One call per batch each way.
  *
- * Only TCP to our port comes here; all else (ARP, ICMP) is the kernel's, whose address we share. So lwIP's ARP
- * is not used: frames go back to where the last one came from, which does for one client. Debian's
- * lwIP computes checksums in software, has no TSO and looks for a connection in a list.
+ * Only TCP to our port comes here; all else (ARP, ICMP) is the kernel's, whose address we share. So
+ * lwIP's ARP is not used: frames go back to where the last one came from, which does for one client.
+ * Debian's lwIP computes checksums in software, has no TSO and looks for a connection in a list.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -2,12 +2,12 @@
 /*
  * reflect.c - bench-reflect: sends UDP datagrams back from within the NIC's driver, by XDP_TX
  *
- * The floor: what a packet costs that comes in, is looked at for its ports and leaves, with no stack,
- * socket or process. An XDP program swaps the addresses (Ethernet, IPv4, ports: no checksum
+ * The floor: what a packet costs that comes in, is looked at for its ports and leaves, with no
+ * stack, socket or process. An XDP program swaps the addresses (Ethernet, IPv4, ports: no checksum
  * changes) of IPv4 datagrams to the given port; everything else goes its ordinary way.
  *
- * --spin keeps the processor from going to sleep between packets, as servers that poll do: else, with few
- * packets, it is waking up that is measured.
+ * --spin keeps the processor from going to sleep between packets, as servers that poll do: else,
+ * with few packets, it is waking up that is measured.
  */
 #include <errno.h>
 #include <arpa/inet.h>

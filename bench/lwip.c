@@ -16,6 +16,11 @@
  * Only TCP to our port comes here; all else (ARP, ICMP) is the kernel's, whose address we share. So
  * lwIP's ARP is not used: frames go back to where the last one came from, which does for one client.
  * Debian's lwIP computes checksums in software, has no TSO and looks for a connection in a list.
+ *
+ * Connections that the server has closed stay in TIME_WAIT for two minutes. lwIP ends the oldest when
+ * its pool of pcbs is empty, but Debian's has malloc() for a pool, so that its lists grow by all of
+ * them; and it lets none begin anew: a client that comes back to a port is ignored. So the server
+ * keeps no more than TIME_WAITS, and a SYN ends one at once, as in Linux.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,6 +43,9 @@
 #include "lwip/ip4.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/ip4.h"
+#include "lwip/prot/tcp.h"
 #include "lwip/tcp.h"
 #include "lwip/timeouts.h"
 
@@ -51,6 +59,7 @@
 #define FRAMES		(2 * RING)	/* the first half for receiving, the second for sending */
 #define BATCH		256u
 #define ETH		14u
+#define TIME_WAITS	256u		/* connections that may be in it */
 
 /* One of the four rings of an AF_XDP socket */
 struct ring {
@@ -164,6 +173,34 @@ static err_t output(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 	return ERR_OK;
 }
 
+/* A client may use a port again for which we are in TIME_WAIT. The XDP program lets no IP options in */
+static void reopen(const struct ip_hdr *ip, const struct tcp_hdr *tcp)
+{
+	struct tcp_pcb *pcb;
+
+	if ((TCPH_FLAGS(tcp) & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return;
+	for (pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
+		if (pcb->remote_port == lwip_ntohs(tcp->src) && pcb->local_port == lwip_ntohs(tcp->dest) &&
+		    ip_addr_get_ip4_u32(&pcb->remote_ip) == ip->src.addr) {
+			tcp_abort(pcb);		/* of one in TIME_WAIT: frees it, sends nothing */
+			return;
+		}
+	}
+}
+
+/* One more connection: one in TIME_WAIT less, the oldest, if there are too many */
+static void limit_time_waits(void)
+{
+	struct tcp_pcb *pcb = tcp_tw_pcbs;
+	unsigned int n = 0;
+
+	for (; pcb && pcb->next; pcb = pcb->next)
+		n++;
+	if (n >= TIME_WAITS)
+		tcp_abort(pcb);
+}
+
 static void input(const struct xdp_desc *desc)
 {
 	uint64_t base = desc->addr & ~(uint64_t)(FRAME - 1);
@@ -173,6 +210,7 @@ static void input(const struct xdp_desc *desc)
 
 	memcpy(server.header, at + 6, 6);
 	memcpy(server.header + 6, at, 6);
+	reopen((void *)(at + ETH), (void *)(at + ETH + IP_HLEN));
 	frame->addr = base;
 	frame->pbuf.custom_free_function = frame_free;
 	p = pbuf_alloced_custom(PBUF_RAW, (u16_t)(desc->len - ETH), PBUF_REF, &frame->pbuf,
@@ -444,6 +482,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	(void)arg;
 	if (err != ERR_OK || !pcb)
 		return ERR_VAL;
+	limit_time_waits();
 	conn = calloc(1, sizeof(*conn));
 	if (!conn)
 		return ERR_MEM;

@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <poll.h>
-#include <stdio.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -252,7 +252,6 @@ TEST(fault_poll, 60)
 	sm_close(&sm);
 }
 
-/* Whatever fails in a sync, all bytes arrive, in both directions and in order */
 /*
  * A reset that is lost, with the memory for it, is not sent again. Servers that
  * must not wait for ever ask their peers
@@ -271,6 +270,7 @@ static void keep_alive(struct app *app)
 	}
 }
 
+/* Whatever fails in a sync, all bytes arrive, in both directions and in order */
 static void echo_with_faults(uint32_t slots, const char *what)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, slots);

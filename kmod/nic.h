@@ -29,6 +29,8 @@ struct sm_nic;
  *	the port or its frames. nic->dev is NULL already. Under RTNL. May be NULL.
  * @claim: take the queue from its interrupts. False when it cannot be had now:
  *	it is down, being reconfigured, or a softirq is polling it.
+ * @wanted: whether somebody waits for a claimed queue, so that the claim has to be
+ *	given up at once. Asked in every tick; @poll asks the same by itself.
  * @begin: packets that are sent on this CPU from now on may wait for @flush.
  *	Called once claimed, at the start of a round of sync. May be NULL.
  * @doorbell: tell the NIC of what was sent so far. Between begin and flush. May
@@ -46,6 +48,7 @@ struct sm_nic_ops {
 	int (*open)(struct sm_nic *nic);
 	void (*close)(struct sm_nic *nic, struct net_device *dev);
 	bool (*claim)(struct sm_nic *nic);
+	bool (*wanted)(const struct sm_nic *nic);
 	void (*begin)(struct sm_nic *nic);
 	void (*doorbell)(struct sm_nic *nic);
 	int (*poll)(struct sm_nic *nic, int budget);
@@ -62,6 +65,7 @@ struct sm_nic_ops {
  * @lock: the port's lock
  * @frames: the port's frames
  * @claimed: whether the port polls it
+ * @down: its interface is going down or is down: it is not to be claimed
  * @napi: valid while claimed
  */
 struct sm_nic {
@@ -72,8 +76,16 @@ struct sm_nic {
 	spinlock_t *lock;
 	struct sm_frames *frames;
 	bool claimed;
+	bool down;
 	struct napi_struct *napi;
 };
+
+/* Whether the interface is up, there and has a link: else nobody may claim it */
+static inline bool sm_nic_works(const struct sm_nic *nic)
+{
+	return !nic->down && netif_running(nic->dev) && netif_device_present(nic->dev) &&
+	       netif_carrier_ok(nic->dev);
+}
 
 /*
  * Take a NAPI instance if it is idle. Not napi_schedule_prep(): that one leaves
@@ -87,6 +99,9 @@ static inline bool sm_napi_take(struct napi_struct *napi, unsigned long more)
 			NAPIF_STATE_IN_BUSY_POLL)) &&
 	       cmpxchg(&napi->state, val, val | NAPIF_STATE_SCHED | more) == val;
 }
+
+/* Whether a stock driver's instances may be claimed, see drivers.c */
+int sm_driver_allowed(const struct net_device *dev);
 
 extern const struct sm_nic_ops sm_nic_napi;
 extern const struct sm_nic_ops sm_nic_virtio;

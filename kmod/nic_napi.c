@@ -1,20 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * nic_napi.c - any NIC: its stock driver, its NAPI instance claimed by the port
+ * nic_napi.c - a NIC with its stock driver, whose NAPI instance the port claims
  *
  * The claim is the kernel's own busy poll (__napi_busy_loop() in
  * net/core/dev.c), held from sync to sync instead of for one call: SCHED and
  * IN_BUSY_POLL are set in napi->state, so that
  *  - interrupts find the instance scheduled and leave it alone
- *    (napi_schedule_prep() returns false),
+ *    (napi_schedule_prep() returns false, and notes MISSED),
  *  - napi_complete_done() returns false, so that a driver's poll leaves the
  *    interrupt off,
- *  - napi_disable() waits until the claim is given up. It sets DISABLE first,
- *    which every poll looks at; and an owner that does not poll any more loses
- *    the claim to the port's stall timer.
- * The last point makes the instance safe to use while it is claimed: a driver
- * must disable an instance before it deletes it. While it is not claimed the
- * pointer means nothing, and every claim looks it up again.
+ *  - napi_disable() and napi_synchronize() wait until the claim is given up.
+ * While it is not claimed the pointer means nothing, and every claim looks it up
+ * again.
+ *
+ * Who reconfigures: the rule
+ *
+ * A busy poll ends with its system call, and drivers know only instances that are
+ * scheduled by an interrupt. So some quiesce with "interrupts off,
+ * napi_synchronize()", which waits for SCHED and takes nothing, and then replace
+ * their rings: who sets SCHED after that polls freed memory (e1000e). Others are
+ * deaf to nothing but DISABLE. The rule covers both:
+ *
+ *	A claimed instance is polled only while nobody reconfigures its device,
+ *	and who reconfigures waits for the claim for two ticks at most.
+ *
+ * Somebody reconfigures when one of these holds (sm_napi_wanted()):
+ *  - RTNL is held, by whomever: nearly every reconfiguration has it from before it
+ *    quiesces until the rings are whole again. drivers.c has the drivers of which
+ *    that was read or tested, and the others are refused;
+ *  - the device is detached, not running, or without carrier: error recovery
+ *    (AER), suspend and resets that do not take RTNL detach it first;
+ *  - the instance has DISABLE set: napi_disable() waits for it.
+ *
+ * The proof. A reconfigurer R and a port P each write first and look then:
+ *
+ *	R1 takes RTNL (or detaches the device)	P1 sets SCHED, if it was clear
+ *	R2 looks at SCHED, waits while it is set	P2 looks at RTNL and the device
+ *	R3 changes the rings			P3 polls, or gives SCHED back
+ *
+ * R1 and P1 are locked read-modify-write instructions: full barriers on x86, the
+ * only architecture that this is for (mutex_lock() alone is an acquire elsewhere). So
+ * R2 sees P1, or P2 sees R1, or both. If P2 sees R1, SCHED is given back and
+ * nothing was polled. If it does not, R2 sees SCHED and waits, until P looks
+ * again: before every poll, and in every tick (sm_stall_check()). Then the
+ * instance goes to the softirq as an interrupt would have given it, without a poll
+ * of P's. P1 fails while R holds SCHED itself (napi_disable()), and a reconfigurer
+ * who is done leaves the instance as an interrupt finds it.
+ *
+ * A sync cannot hold RTNL itself. Other uses of RTNL are taken for a reconfiguration
+ * of this device, too: the NIC is an ordinary one for that long.
  */
 #include "nic.h"
 
@@ -59,22 +93,60 @@ static int sm_napi_open(struct sm_nic *nic)
 {
 	if (nic->queue >= nic->dev->real_num_rx_queues)
 		return -EINVAL;
-	return sm_napi_find(nic->dev, nic->queue) ? 0 : -EOPNOTSUPP;
+	if (!sm_napi_find(nic->dev, nic->queue))
+		return -EOPNOTSUPP;
+	return sm_driver_allowed(nic->dev);
+}
+
+/* Whether anybody reconfigures the device, or may: P2 above */
+static bool sm_napi_reconfigured(const struct sm_nic *nic)
+{
+	return rtnl_is_locked() || !sm_nic_works(nic);
+}
+
+static bool sm_napi_wanted(const struct sm_nic *nic)
+{
+	return test_bit(NAPI_STATE_DISABLE, &nic->napi->state) || sm_napi_reconfigured(nic);
+}
+
+/*
+ * Undo sm_napi_take(). An interrupt that came meanwhile has found SCHED and left
+ * MISSED; its device stays masked until somebody polls. It is served as it would
+ * have been without us, as napi_complete_done() does it.
+ */
+static void sm_napi_give_back(struct napi_struct *napi)
+{
+	unsigned long new, val = READ_ONCE(napi->state);
+
+	do {
+		new = val & ~(NAPIF_STATE_SCHED | NAPIF_STATE_IN_BUSY_POLL |
+			      NAPIF_STATE_MISSED);
+		if (val & NAPIF_STATE_MISSED)
+			new |= NAPIF_STATE_SCHED;
+	} while (!try_cmpxchg(&napi->state, &val, new));
+	if (val & NAPIF_STATE_MISSED)
+		__napi_schedule(napi);
 }
 
 static bool sm_napi_claim(struct sm_nic *nic)
 {
 	struct napi_struct *napi;
 
+	/* Not worth the attempt; what counts is the look after it */
+	if (sm_napi_reconfigured(nic))
+		return false;
+	/* Instances are deleted after a grace period (netif_napi_del()) */
 	rcu_read_lock();
-	if (!netif_running(nic->dev) ||
-	    nic->queue >= READ_ONCE(nic->dev->real_num_rx_queues))
+	if (nic->queue >= READ_ONCE(nic->dev->real_num_rx_queues))
 		goto out;
 	napi = sm_napi_find(nic->dev, nic->queue);
-	if (!napi)
+	if (!napi || !sm_napi_take(napi, NAPIF_STATE_IN_BUSY_POLL))	/* P1 */
 		goto out;
-	if (!sm_napi_take(napi, NAPIF_STATE_IN_BUSY_POLL))
+	/* cmpxchg() of another's bits in P1 is a full barrier: P2 comes after it */
+	if (unlikely(sm_napi_reconfigured(nic))) {
+		sm_napi_give_back(napi);
 		goto out;
+	}
 	nic->napi = napi;
 	nic->claimed = true;
 out:
@@ -95,6 +167,18 @@ static void sm_napi_deliver(struct napi_struct *napi)
 	}
 }
 
+/* The softirq goes on with the instance, as after an interrupt */
+static void sm_napi_hand_over(struct sm_nic *nic)
+{
+	struct napi_struct *napi = nic->napi;
+
+	clear_bit(NAPI_STATE_MISSED, &napi->state);	/* it polls in any case */
+	clear_bit(NAPI_STATE_IN_BUSY_POLL, &napi->state);
+	nic->claimed = false;
+	nic->napi = NULL;
+	__napi_schedule(napi);
+}
+
 static void sm_napi_release(struct sm_nic *nic)
 {
 	struct bpf_net_context ctx, *bpf;
@@ -102,11 +186,16 @@ static void sm_napi_release(struct sm_nic *nic)
 	void *have;
 	int work;
 
+	if (unlikely(sm_napi_wanted(nic))) {
+		sm_napi_hand_over(nic);
+		return;
+	}
 	/*
 	 * As busy_poll_stop(): with IN_BUSY_POLL gone, one more poll ends in
 	 * napi_complete_done() and the interrupt is on, or it has used up its
 	 * budget and the softirq goes on. MISSED is of no use any more, as the
-	 * poll comes after it.
+	 * poll comes after it. SCHED is set until then, so that who takes RTNL
+	 * now waits for it.
 	 */
 	clear_bit(NAPI_STATE_MISSED, &napi->state);
 	clear_bit(NAPI_STATE_IN_BUSY_POLL, &napi->state);
@@ -131,8 +220,8 @@ static int sm_napi_poll(struct sm_nic *nic, int budget)
 	void *have;
 	int work;
 
-	if (unlikely(test_bit(NAPI_STATE_DISABLE, &napi->state))) {
-		sm_napi_release(nic);
+	if (unlikely(sm_napi_wanted(nic))) {
+		sm_napi_hand_over(nic);
 		return 0;
 	}
 	bpf = bpf_net_ctx_set(&ctx);
@@ -149,6 +238,7 @@ const struct sm_nic_ops sm_nic_napi = {
 	.budget = NAPI_POLL_WEIGHT,	/* what drivers are made for */
 	.open = sm_napi_open,
 	.claim = sm_napi_claim,
+	.wanted = sm_napi_wanted,
 	.poll = sm_napi_poll,
 	.release = sm_napi_release,
 };

@@ -160,7 +160,7 @@ static bool sm_virtio_claim(struct sm_nic *nic)
 	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
 
 	/* Down: the queues may be gone, and NAPI is disabled */
-	if (!netif_running(nic->dev) || !sm_napi_take(nic->napi, 0))
+	if (!sm_nic_works(nic) || !sm_napi_take(nic->napi, 0))
 		return false;
 	virtqueue_disable_cb(p->rvq);
 	__netif_tx_lock(sm_virtio_txq(p), smp_processor_id());
@@ -169,6 +169,12 @@ static bool sm_virtio_claim(struct sm_nic *nic)
 	__netif_tx_unlock(sm_virtio_txq(p));
 	nic->claimed = true;
 	return true;
+}
+
+/* This driver takes the instance with napi_disable() before it changes anything */
+static bool sm_virtio_wanted(const struct sm_nic *nic)
+{
+	return test_bit(NAPI_STATE_DISABLE, &nic->napi->state);
 }
 
 static void sm_virtio_release(struct sm_nic *nic)
@@ -214,7 +220,7 @@ static int sm_virtio_nic_poll(struct sm_nic *nic, int budget)
 {
 	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
 
-	if (unlikely(test_bit(NAPI_STATE_DISABLE, &nic->napi->state))) {
+	if (unlikely(sm_virtio_wanted(nic))) {
 		sm_virtio_release(nic);
 		return 0;
 	}
@@ -235,6 +241,7 @@ const struct sm_nic_ops sm_nic_virtio = {
 	.open = sm_virtio_nic_open,
 	.close = sm_virtio_nic_close,
 	.claim = sm_virtio_claim,
+	.wanted = sm_virtio_wanted,
 	.begin = sm_virtio_begin,
 	.doorbell = sm_virtio_doorbell,
 	.poll = sm_virtio_nic_poll,

@@ -13,10 +13,12 @@
 #include <linux/nsproxy.h>
 #include <linux/pid_namespace.h>
 #include <linux/poll.h>
+#include <linux/reboot.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/suspend.h>
 #include <linux/vmalloc.h>
 #include <net/net_namespace.h>
 
@@ -25,6 +27,8 @@
 
 static LIST_HEAD(sm_ports);
 static DEFINE_MUTEX(sm_ports_mutex);
+/* No claims: the machine goes to sleep, or down. Read with a port's lock held */
+static bool sm_ports_frozen;
 
 /* ------------------------------------------------------------ registration */
 
@@ -259,8 +263,10 @@ static void sm_port_drop_dev(struct sm_port *port)
 }
 
 /*
- * At every tick while the NIC is claimed. Who waits in napi_disable(), with RTNL
- * held, is not made to wait until the owner has stalled.
+ * At every tick while the NIC is claimed. Who waits for it is not made to wait
+ * until the owner has stalled. And an owner has stalled if it has not emptied the
+ * NIC for that long, though it may have synced: what others wait for is behind
+ * what it left.
  */
 static void sm_stall_check(struct timer_list *timer)
 {
@@ -273,9 +279,9 @@ static void sm_stall_check(struct timer_list *timer)
 		return;
 	}
 	if (nic->claimed) {
-		if (test_bit(NAPI_STATE_DISABLE, &nic->napi->state)) {
+		if (nic->ops->wanted(nic)) {
 			sm_port_release_nic(port);
-		} else if (time_before(jiffies, port->last_sync + port->stall)) {
+		} else if (time_before(jiffies, port->drained + port->stall)) {
 			mod_timer(timer, jiffies + 1);
 		} else {
 			port->stats.stalls++;
@@ -297,11 +303,11 @@ static void sm_port_sleep(struct sm_port *port)
 /* Have the NIC, or false: a softirq has it now. With the port's lock held */
 static bool sm_port_claim_nic(struct sm_port *port)
 {
-	port->last_sync = jiffies;
 	if (port->nic.claimed)
 		return true;
-	if (!port->nic.ops->claim(&port->nic))
+	if (unlikely(READ_ONCE(sm_ports_frozen)) || !port->nic.ops->claim(&port->nic))
 		return false;
+	port->drained = jiffies;
 	mod_timer(&port->stall_timer, jiffies + 1);
 	return true;
 }
@@ -310,8 +316,11 @@ static bool sm_port_claim_nic(struct sm_port *port)
 static void sm_port_run_nic(struct sm_port *port)
 {
 	struct sm_nic *nic = &port->nic;
+	int work = nic->ops->poll(nic, nic->ops->budget);
 
-	port->stats.nic_packets += nic->ops->poll(nic, nic->ops->budget);
+	if (work < nic->ops->budget)
+		port->drained = jiffies;
+	port->stats.nic_packets += work;
 	port->stats.nic_polls++;
 }
 
@@ -588,29 +597,36 @@ int sm_ports_info(struct stackmap_info *info)
 	return 0;
 }
 
+/* Have the queue of a port back, and say whether it may be claimed again */
+static void sm_port_set_down(struct sm_port *port, bool down)
+{
+	spin_lock_bh(&port->lock);
+	port->nic.down = down;
+	if (down)
+		sm_port_release_nic(port);
+	spin_unlock_bh(&port->lock);
+}
+
 /*
- * An interface that goes down gets its queue back at once: its driver waits for
- * that in napi_disable(). One that is unregistered or leaves its network
- * namespace, which is announced likewise, is gone for its port.
+ * An interface that goes down gets its queue back at once, and keeps it until it
+ * is up. One that is unregistered or leaves its network namespace, which is
+ * announced likewise, is gone for its port.
  */
 static int sm_netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
 {
 	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
 	struct sm_port *port;
 
-	if (event != NETDEV_GOING_DOWN && event != NETDEV_UNREGISTER)
+	if (event != NETDEV_GOING_DOWN && event != NETDEV_UP && event != NETDEV_UNREGISTER)
 		return NOTIFY_DONE;
 	mutex_lock(&sm_ports_mutex);
 	list_for_each_entry(port, &sm_ports, node) {
 		if (port->nic.dev != dev)
 			continue;
-		if (event == NETDEV_UNREGISTER) {
+		if (event == NETDEV_UNREGISTER)
 			sm_port_drop_dev(port);
-		} else {
-			spin_lock_bh(&port->lock);
-			sm_port_release_nic(port);
-			spin_unlock_bh(&port->lock);
-		}
+		else
+			sm_port_set_down(port, event == NETDEV_GOING_DOWN);
 	}
 	mutex_unlock(&sm_ports_mutex);
 	return NOTIFY_DONE;
@@ -620,12 +636,82 @@ static struct notifier_block sm_netdev_notifier = {
 	.notifier_call = sm_netdev_event,
 };
 
+/*
+ * Drivers suspend and shut down in ways of their own, some without RTNL: no queue is
+ * claimed then. A claim is made with the port's lock held and looks at sm_ports_frozen
+ * first, so that none is left after the loop.
+ */
+static void sm_ports_freeze(bool freeze)
+{
+	struct sm_port *port;
+
+	mutex_lock(&sm_ports_mutex);
+	WRITE_ONCE(sm_ports_frozen, freeze);
+	list_for_each_entry(port, &sm_ports, node) {
+		spin_lock_bh(&port->lock);
+		if (freeze)
+			sm_port_release_nic(port);
+		spin_unlock_bh(&port->lock);
+	}
+	mutex_unlock(&sm_ports_mutex);
+}
+
+static int sm_pm_event(struct notifier_block *nb, unsigned long event, void *unused)
+{
+	switch (event) {
+	case PM_SUSPEND_PREPARE:
+	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
+		sm_ports_freeze(true);
+		break;
+	case PM_POST_SUSPEND:
+	case PM_POST_HIBERNATION:
+	case PM_POST_RESTORE:
+		sm_ports_freeze(false);
+		break;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block sm_pm_notifier = {
+	.notifier_call = sm_pm_event,
+};
+
+/* Down or over to another kernel: device_shutdown() comes next */
+static int sm_reboot_event(struct notifier_block *nb, unsigned long event, void *unused)
+{
+	sm_ports_freeze(true);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block sm_reboot_notifier = {
+	.notifier_call = sm_reboot_event,
+};
+
 int sm_ports_init(void)
 {
-	return register_netdevice_notifier(&sm_netdev_notifier);
+	int err;
+
+	err = register_netdevice_notifier(&sm_netdev_notifier);
+	if (err)
+		return err;
+	err = register_pm_notifier(&sm_pm_notifier);
+	if (err)
+		goto unregister_netdev;
+	err = register_reboot_notifier(&sm_reboot_notifier);
+	if (err)
+		goto unregister_pm;
+	return 0;
+unregister_pm:
+	unregister_pm_notifier(&sm_pm_notifier);
+unregister_netdev:
+	unregister_netdevice_notifier(&sm_netdev_notifier);
+	return err;
 }
 
 void sm_ports_exit(void)
 {
+	unregister_reboot_notifier(&sm_reboot_notifier);
+	unregister_pm_notifier(&sm_pm_notifier);
 	unregister_netdevice_notifier(&sm_netdev_notifier);
 }

@@ -63,7 +63,7 @@ struct sm_port {
 	struct sm_ring rx;
 	struct sm_ring tx;
 	struct stackmap_stats stats;
-	unsigned long last_sync;	/* jiffies */
+	unsigned long drained;		/* jiffies: when the NIC was last seen to have no more */
 	unsigned long stall;		/* jiffies */
 	struct timer_list stall_timer;	/* runs while the NIC is claimed */
 

@@ -5,12 +5,24 @@
 #ifndef SM_COMPAT_H
 #define SM_COMPAT_H
 
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
 #include <linux/version.h>
 #include <linux/virtio.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #error "stackmap needs Linux 6.12 or newer"
 #endif
+
+/* Whether somebody may be reconfiguring @dev: from 6.14 on a lock of its own can do for RTNL */
+static inline bool sm_netdev_is_locked(const struct net_device *dev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+	if (mutex_is_locked(&((struct net_device *)dev)->lock))
+		return true;
+#endif
+	return rtnl_is_locked();
+}
 
 /* The third argument of virtqueue_reset() came with 6.13, and to some 6.12.y */
 typedef void sm_recycle_fn(struct virtqueue *vq, void *buf);

@@ -12,6 +12,7 @@
 
 #include <linux/netdevice.h>
 
+#include "compat.h"
 #include "frame.h"
 
 struct sm_nic;
@@ -65,6 +66,7 @@ struct sm_nic_ops {
  * @lock: the port's lock
  * @frames: the port's frames
  * @claimed: whether the port polls it
+ * @no_xdp: not to be claimed while an XDP program is attached
  * @down: its interface is going down or is down: it is not to be claimed
  * @napi: valid while claimed
  */
@@ -76,6 +78,7 @@ struct sm_nic {
 	spinlock_t *lock;
 	struct sm_frames *frames;
 	bool claimed;
+	bool no_xdp;
 	bool down;
 	struct napi_struct *napi;
 };
@@ -101,7 +104,7 @@ static inline bool sm_napi_take(struct napi_struct *napi, unsigned long more)
 }
 
 /* Whether a stock driver's instances may be claimed, see drivers.c */
-int sm_driver_allowed(const struct net_device *dev);
+int sm_driver_allowed(struct sm_nic *nic);
 
 extern const struct sm_nic_ops sm_nic_napi;
 extern const struct sm_nic_ops sm_nic_virtio;

@@ -29,12 +29,13 @@
  *    quiesces until the rings are whole again. drivers.c has the drivers of which
  *    that was read or tested, and the others are refused;
  *  - the device is detached, not running, or without carrier: error recovery
- *    (AER), suspend and resets that do not take RTNL detach it first;
+ *    (AER), suspend and resets that do not take RTNL detach it first, or take its
+ *    carrier (e1000e's runtime suspend, xen-netfront's reconnect);
  *  - the instance has DISABLE set: napi_disable() waits for it.
  *
  * The proof. A reconfigurer R and a port P each write first and look then:
  *
- *	R1 takes RTNL (or detaches the device)	P1 sets SCHED, if it was clear
+ *	R1 takes RTNL, detaches, carrier off	P1 sets SCHED, if it was clear
  *	R2 looks at SCHED, waits while it is set	P2 looks at RTNL and the device
  *	R3 changes the rings			P3 polls, or gives SCHED back
  *
@@ -65,15 +66,18 @@
  * The instance that serves a receive queue. Drivers that tell do so with
  * netif_queue_set_napi(). The others (virtio_net in 6.12 is one) add the
  * instances of their receive queues in the order of the queues, so that these
- * have ascending ids; instances for transmit only have no id.
+ * have ascending ids; instances for transmit only have no id, or come later. With
+ * fewer instances than queues (ixgbe without enough vectors) they share them in
+ * ways of their own: not to be told.
  */
 static struct napi_struct *sm_napi_find(struct net_device *dev, u32 queue)
 {
 	struct napi_struct *told = READ_ONCE(__netif_get_rx_queue(dev, queue)->napi);
-	struct napi_struct *napi, *best;
+	struct napi_struct *napi, *best = NULL, *found = NULL;
 	unsigned int past = MIN_NAPI_ID - 1;
+	u32 n;
 
-	for (;;) {
+	for (n = 0; n < dev->real_num_rx_queues; n++) {
 		best = NULL;
 		list_for_each_entry_rcu(napi, &dev->napi_list, dev_list,
 					lockdep_rtnl_is_held()) {
@@ -83,25 +87,33 @@ static struct napi_struct *sm_napi_find(struct net_device *dev, u32 queue)
 			    (!best || napi->napi_id < best->napi_id))
 				best = napi;
 		}
-		if (!best || !queue--)
-			return best;
+		if (!best)
+			return NULL;
+		if (n == queue)
+			found = best;
 		past = best->napi_id;
 	}
+	return found;
 }
 
 static int sm_napi_open(struct sm_nic *nic)
 {
+	struct napi_struct *napi;
+
 	if (nic->queue >= nic->dev->real_num_rx_queues)
 		return -EINVAL;
-	if (!sm_napi_find(nic->dev, nic->queue))
-		return -EOPNOTSUPP;
-	return sm_driver_allowed(nic->dev);
+	/* Some drivers delete instances without RTNL (virtio_net, when it freezes) */
+	rcu_read_lock();
+	napi = sm_napi_find(nic->dev, nic->queue);
+	rcu_read_unlock();
+	return napi ? sm_driver_allowed(nic) : -EOPNOTSUPP;
 }
 
 /* Whether anybody reconfigures the device, or may: P2 above */
 static bool sm_napi_reconfigured(const struct sm_nic *nic)
 {
-	return rtnl_is_locked() || !sm_nic_works(nic);
+	return sm_netdev_is_locked(nic->dev) || !sm_nic_works(nic) ||
+	       (unlikely(nic->no_xdp) && dev_xdp_prog_count(nic->dev));
 }
 
 static bool sm_napi_wanted(const struct sm_nic *nic)
@@ -167,15 +179,22 @@ static void sm_napi_deliver(struct napi_struct *napi)
 	}
 }
 
-/* The softirq goes on with the instance, as after an interrupt */
+/*
+ * The softirq goes on with the instance, as after an interrupt. A detached device is
+ * not to be touched without one; its driver turns the interrupts on with the rest.
+ */
 static void sm_napi_hand_over(struct sm_nic *nic)
 {
 	struct napi_struct *napi = nic->napi;
 
-	clear_bit(NAPI_STATE_MISSED, &napi->state);	/* it polls in any case */
-	clear_bit(NAPI_STATE_IN_BUSY_POLL, &napi->state);
 	nic->claimed = false;
 	nic->napi = NULL;
+	if (unlikely(!netif_device_present(nic->dev))) {
+		sm_napi_give_back(napi);
+		return;
+	}
+	clear_bit(NAPI_STATE_MISSED, &napi->state);	/* it polls in any case */
+	clear_bit(NAPI_STATE_IN_BUSY_POLL, &napi->state);
 	__napi_schedule(napi);
 }
 

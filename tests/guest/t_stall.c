@@ -280,3 +280,37 @@ TEST_ASKED(stall_anything_with_load, ON_NIC, 120)
 {
 	others_wait(ANYTHING, 10000, true);
 }
+
+/*
+ * An owner that syncs just inside its bound, and takes a round of packets each time: it
+ * has stalled when it has not emptied the NIC for so long. With a queue of packets, as
+ * one at a time never waits behind another.
+ */
+TEST_NIC(stall_of_an_owner_that_syncs, 60)
+{
+	struct stackmap_register reg = sm_reg(IFNAME, 64);
+	int lost, max, limit = 1000 + TICK_US / 1000 + SLACK_US / 1000 + 300;
+	pid_t pid = fork();
+	struct sm sm;
+	struct ask a;
+
+	if (pid == 0) {
+		reg.stall_us = 1000000;
+		sm_new(&sm, &reg);
+		for (;;) {
+			sm_sync(&sm, 0);
+			while (sm_peek(&sm))
+				sm_next(&sm);
+			usleep(900000);
+		}
+	}
+	usleep(200000);
+	ask(&a, "ping %s 300 8", here->guest4);
+	ask_wait(&a, 30);
+	end(pid);
+	CHECK(sscanf(a.answer, "ok %d %d", &lost, &max) == 2);
+	tap_note("300 pings: %d lost, %d ms at most, bound 1000 ms", lost, max);
+	CHECKF(max <= limit * slow(), "%d ms", max);
+	/* The ring may have overflowed: how many is not what is tested */
+	CHECKF(lost < 100, "%d lost", lost);
+}

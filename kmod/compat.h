@@ -7,8 +7,10 @@
 
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
+#include <linux/memcontrol.h>
 #include <linux/version.h>
 #include <linux/virtio.h>
+#include <net/sock.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #error "stackmap needs Linux 6.12 or newer"
@@ -47,5 +49,21 @@ static inline int sm_reset3(void *reset, struct virtqueue *vq, sm_recycle_fn *re
 #define sm_virtqueue_reset(vq, recycle)						\
 	_Generic(&virtqueue_reset, sm_reset2_fn * : sm_reset2,			\
 		 sm_reset3_fn * : sm_reset3)(virtqueue_reset, vq, recycle)
+
+/* The cgroup that a socket's memory is charged to, or NULL. 6.18 keeps flags in the pointer */
+static inline struct mem_cgroup *sm_sk_memcg(const struct sock *sk)
+{
+#ifndef CONFIG_MEMCG
+	return NULL;
+#else
+	if (!mem_cgroup_sockets_enabled)
+		return NULL;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	return mem_cgroup_from_sk(sk);
+#else
+	return sk->sk_memcg;
+#endif
+#endif
+}
 
 #endif /* SM_COMPAT_H */

@@ -357,6 +357,7 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 		spin_lock_bh(&port->lock);
 		if (unlikely(!nic->dev)) {
 			spin_unlock_bh(&port->lock);
+			sm_reserve_end(&port->reserve);
 			return -ENODEV;
 		}
 		begun = sm_port_claim_nic(port) && nic->ops->begin;
@@ -374,6 +375,8 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 			nic->ops->flush(nic);
 		/* Softirqs that are pending run here */
 		spin_unlock_bh(&port->lock);
+		if (unlikely(port->reserve.sk))
+			sm_reserve_work(&port->reserve);
 		cond_resched();
 	} while (more);
 	return n;

@@ -3,7 +3,8 @@
  * port.h - a port: one owner, one queue of a NIC, its rings, frames, sockets
  *
  * Locks, outermost first:
- *   sync_mutex  one sync at a time; guards the transmit batch and sync_no
+ *   sync_mutex  one sync at a time; guards the transmit batch, the
+ *		 reservation and sync_no
  *   lock	 (softirqs off) guards the NIC's state, the frames, the rings'
  *		 kernel side and the counters
  *   slock	 of a socket, as a softirq takes it
@@ -22,6 +23,7 @@
 
 #include "compat.h"
 #include "frame.h"
+#include "limits.h"
 #include "nic.h"
 #include "sock.h"
 
@@ -53,8 +55,11 @@ struct sm_port {
 	void *mem;			/* rings and extra list: vmalloc */
 	size_t mem_size;
 
+	struct sm_pinned pinned;
+
 	struct mutex sync_mutex;	/* one sync at a time */
 	struct sm_tx_batch *batch;
+	struct sm_reserve reserve;	/* memory for a write of this sync */
 	u32 sync_no;			/* of this sync, never 0 */
 
 	spinlock_t lock;		/* guards all down to stall_timer */

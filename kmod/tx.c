@@ -6,8 +6,10 @@
  * MSG_SPLICE_PAGES: TCP refers to the frames themselves. Runs in sync with
  * softirqs off and takes the socket's lock as a softirq would (bh_lock_sock()),
  * so that nothing in here sleeps: MSG_DONTWAIT, and sk_allocation is
- * GFP_ATOMIC for the while. A socket not owned by a thread has no backlog, so
- * tcp_sendmsg_locked() has none to flush either.
+ * GFP_NOWAIT for the while (not GFP_ATOMIC: the reserves are not for what a user
+ * sends). A socket not owned by a thread has no backlog, so tcp_sendmsg_locked()
+ * has none to flush either. A write that might exceed a memory cgroup's limit is left
+ * until the caller has charged it where it may sleep (see limits.c).
  *
  * The application may change any slot at any moment: each field is read once,
  * into struct sm_tx_slot, and checked there.
@@ -128,11 +130,49 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 	return b->n;
 }
 
-/* Give a batch to TCP. Returns how many bytes it took, or a negative errno */
+/* Undo sm_tx_collect(): the batch is to be collected again in the next round */
+static void sm_tx_uncollect(struct sm_port *port)
+{
+	struct sm_frames *frames = &port->frames;
+	struct sm_tx_batch *b = port->batch;
+	u32 j;
+
+	for (j = 0; j < b->n; j++) {
+		struct sm_tx_slot *s = &b->slot[j];
+
+		if (s->idle != SM_NO_FRAME) {
+			sm_frame_hold(frames, s->frame, SM_USER);
+			sm_frame_put(frames, s->idle);
+		}
+	}
+}
+
+/*
+ * Whether a socket that was refused has to be told at once that it can try again,
+ * as nobody else will. When memory was short and it has sent something, it is
+ * tried again once that is acknowledged: tcp_check_space() looks for SOCK_NOSPACE.
+ */
+static bool sm_tx_has_room(struct sock *sk, bool memory)
+{
+	if (sock_owned_by_user(sk))
+		return true;
+	if (sk->sk_state == TCP_SYN_SENT || !sk_stream_is_writeable(sk))
+		return false;
+	if (!memory || !sk->sk_wmem_queued)
+		return true;
+	set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	return false;
+}
+
+/*
+ * Give a batch to TCP. Returns how many bytes it took, or a negative errno:
+ * ENOBUFS when the batch has to be charged first, which nobody else returns
+ */
 static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk, bool more)
 {
 	struct sm_tx_batch *b = port->batch;
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	bool memory = false;
 	gfp_t gfp;
 	int ret;
 
@@ -158,10 +198,18 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		   test_bit(SM_DETACHING, &ss->bits)) {
 		ret = -EBADF;
 		goto unlock;
+	} else if (unlikely(!sm_reserve_fits(sk, b->bytes))) {
+		memory = true;
+		ret = -ENOBUFS;
+		if (sm_reserve_want(&port->reserve, sk, b->bytes))
+			goto unlock;
+		ret = -EAGAIN;
 	} else {
+		if (unlikely(port->reserve.sk))
+			port->reserve.used = true;
 		sm_sock_use_queue(sk, port->nic.queue);
 		gfp = sk->sk_allocation;
-		sk->sk_allocation = GFP_ATOMIC;
+		sk->sk_allocation = GFP_NOWAIT | __GFP_NOWARN;
 		ret = tcp_sendmsg_locked(sk, &msg, b->bytes);
 		sk->sk_allocation = gfp;
 		/* The last two: TCP_FASTOPEN_CONNECT is only connecting now */
@@ -178,8 +226,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 */
 		ss->refused = port->sync_no;
 		set_bit(SM_WANT_ROOM, &ss->bits);
-		if (sock_owned_by_user(sk) ||
-		    (sk->sk_state != TCP_SYN_SENT && sk_stream_is_writeable(sk)))
+		if (sm_tx_has_room(sk, memory))
 			sm_sock_ready(ss);
 	} else if (ret < 0 && ret != -EPIPE && sk->sk_state == TCP_CLOSE) {
 		/* tcp_sendmsg_locked() has cleared it, and its event is yet to come */
@@ -254,7 +301,8 @@ static int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen, struct sm_sock **
  * @port: the port, locked, with sync_mutex held
  * @head: up to here, checked to be in [0, nslots)
  *
- * Return: whether there is more. The caller lets softirqs run in between.
+ * Return: whether there is more. The caller lets softirqs run in between, and
+ * charges what there may be in port->reserve.
  */
 bool sm_tx(struct sm_port *port, u32 head)
 {
@@ -285,6 +333,10 @@ bool sm_tx(struct sm_port *port, u32 head)
 
 			ret = sm_tx_send(port, ss, sk, more);
 			sock_put(sk);
+			if (unlikely(ret == -ENOBUFS)) {
+				sm_tx_uncollect(port);
+				break;
+			}
 		}
 		todo -= b->n;
 		sm_tx_settle(port, ret);

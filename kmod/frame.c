@@ -8,6 +8,8 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "limits.h"
+
 /**
  * sm_frames_init() - allocate the frames of a port
  * @f: the table, zeroed
@@ -17,14 +19,16 @@
  *
  * Frames are zeroed: the application can read all of every one.
  *
- * Return: 0, -ENOMEM, or -EINTR when the task is being killed (for the memory it
- * takes, say); with nothing left allocated then.
+ * They are shown in the cgroup's memory.stat, as "kernel".
+ *
+ * Return: 0, -ENOMEM, or -EINTR when the task is being killed (for memory that it
+ * takes elsewhere, say); with nothing left allocated then.
  */
 int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
 {
 	u32 i;
 
-	f->tab = kvcalloc(n, sizeof(*f->tab), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	f->tab = kvcalloc(n, sizeof(*f->tab), SM_GFP_USER);
 	if (!f->tab)
 		return -ENOMEM;
 	f->pool = SM_NO_FRAME;
@@ -35,7 +39,7 @@ int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
 		bool killed = fatal_signal_pending(current);
 
 		if (!killed)
-			page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+			page = alloc_page(SM_GFP_USER | __GFP_ZERO);
 		if (!page) {
 			sm_frames_free(f);
 			return killed ? -EINTR : -ENOMEM;

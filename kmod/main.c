@@ -30,7 +30,7 @@ static struct sm_port *sm_port_of(struct file *file)
 
 static int sm_open(struct inode *inode, struct file *file)
 {
-	struct sm_file *sf = kzalloc(sizeof(*sf), GFP_KERNEL_ACCOUNT);
+	struct sm_file *sf = kzalloc(sizeof(*sf), SM_GFP_USER);
 
 	if (!sf)
 		return -ENOMEM;
@@ -185,8 +185,11 @@ static struct miscdevice sm_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "stackmap",
 	.fops = &sm_fops,
-	/* Registering asks for CAP_NET_ADMIN over the interface's namespace */
-	.mode = 0666,
+	/*
+	 * Registering asks for capabilities over the interface's namespace, which any
+	 * user has over one of his own. So who else may try is the administrator's to say.
+	 */
+	.mode = 0600,
 };
 
 static int __init sm_init(void)

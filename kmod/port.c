@@ -93,7 +93,8 @@ static int sm_port_alloc_memory(struct sm_port *port)
 	u32 i;
 
 	port->mem_size = reg->frames_off;
-	port->mem = __vmalloc(port->mem_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
+	/* Its pages are allocated with these flags; only page tables are with GFP_KERNEL */
+	port->mem = __vmalloc(port->mem_size, SM_GFP_USER | __GFP_ZERO);
 	if (!port->mem)
 		return -ENOMEM;
 	err = sm_frames_init(&port->frames, reg->frames, reg->pool_bufs);
@@ -110,6 +111,12 @@ static int sm_port_alloc_memory(struct sm_port *port)
 	/* All but one transmit slot are the application's */
 	port->tx.shared->tail = port->tx.mask;
 	return 0;
+}
+
+/* An owner configures the interface, and sees and makes raw packets on it */
+static bool sm_may_own_in(const struct net *net)
+{
+	return ns_capable(net->user_ns, CAP_NET_ADMIN) && ns_capable(net->user_ns, CAP_NET_RAW);
 }
 
 static bool sm_queue_is_owned(const struct net_device *dev, u32 queue)
@@ -136,7 +143,7 @@ static int sm_register_allowed(const struct stackmap_register *reg)
 	rcu_read_unlock();
 	if (!there)
 		return -ENODEV;
-	return ns_capable(net->user_ns, CAP_NET_ADMIN) ? 0 : -EPERM;
+	return sm_may_own_in(net) ? 0 : -EPERM;
 }
 
 /* Find the interface and make its queue this port's */
@@ -154,7 +161,7 @@ static int sm_port_take_queue(struct sm_port *port)
 	if (!dev)
 		goto out;
 	err = -EPERM;
-	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
+	if (!sm_may_own_in(net))
 		goto out;
 	err = -ENETDOWN;
 	if (!netif_running(dev))
@@ -185,6 +192,7 @@ static void sm_port_free(struct sm_port *port)
 	kfree(port->batch);
 	sm_frames_free(&port->frames);
 	vfree(port->mem);
+	sm_limits_unpin(&port->pinned);
 	xa_destroy(&port->by_fd);
 	put_pid(port->pid);
 	kfree(port);
@@ -207,7 +215,7 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	err = sm_register_check(reg) ?: sm_register_allowed(reg);
 	if (err)
 		return ERR_PTR(err);
-	port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
+	port = kzalloc(sizeof(*port), SM_GFP_USER);
 	if (!port)
 		return ERR_PTR(-ENOMEM);
 	port->reg = *reg;
@@ -224,7 +232,11 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	port->wait = wait;
 	timer_setup(&port->stall_timer, sm_stall_check, 0);
 
-	err = sm_port_alloc_memory(port);
+	err = sm_limits_pin(&port->pinned, reg->map_size >> PAGE_SHIFT);
+	if (!err)
+		err = sm_limits_room(reg->map_size >> PAGE_SHIFT);
+	if (!err)
+		err = sm_port_alloc_memory(port);
 	if (!err)
 		err = sm_port_take_queue(port);
 	if (err) {

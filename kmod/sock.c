@@ -351,7 +351,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 		goto put_fd;
 
 	err = -ENOMEM;
-	ss = kzalloc(sizeof(*ss), GFP_KERNEL_ACCOUNT);
+	ss = kzalloc(sizeof(*ss), SM_GFP_USER);
 	if (!ss)
 		goto put_fd;
 	ss->sk = sk;
@@ -385,7 +385,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	if (err)
 		goto unlock;
 	/* A sync that finds it before it is attached takes it for a dead one */
-	err = xa_err(xa_store_bh(&port->by_fd, fd, ss, GFP_KERNEL_ACCOUNT));
+	err = xa_err(xa_store_bh(&port->by_fd, fd, ss, SM_GFP_USER));
 	if (err)
 		goto unlock;
 	__module_get(THIS_MODULE);

@@ -51,7 +51,7 @@ struct sm_tx_batch {
  */
 int sm_tx_init(struct sm_port *port)
 {
-	port->batch = kzalloc(sizeof(*port->batch), GFP_KERNEL_ACCOUNT);
+	port->batch = kzalloc(sizeof(*port->batch), SM_GFP_USER);
 	return port->batch ? 0 : -ENOMEM;
 }
 

@@ -13,7 +13,7 @@
  *
  * The ring holds a page reference of its own for each buffer, so that frames
  * outlive their port here. A buffer that comes back after its port was closed
- * is an ordinary page.
+ * is used up or freed.
  */
 #include <linux/etherdevice.h>
 #include <linux/ip.h>
@@ -27,6 +27,12 @@
 #define SM_COPY_BELOW	128
 /* What is copied to be parsed: room for all headers of a TCP packet and more */
 #define SM_HEAD		256
+
+/*
+ * What an ordinary page of the ring has in page_private(). It is not taken for the
+ * frame of a port then, nor for one of an owner that is gone (sm_frames_free()).
+ */
+#define SM_OWN_PAGE	ULONG_MAX
 
 static u32 sm_virtio_frame_of(const struct sm_virtio_pair *p, struct page *page)
 {
@@ -71,8 +77,7 @@ static struct page *sm_virtio_buffer(struct sm_virtio_pair *p)
 	}
 	page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
 	if (page)
-		/* So that it is not taken for the frame of a port */
-		set_page_private(page, ULONG_MAX);
+		set_page_private(page, SM_OWN_PAGE);
 	return page;
 }
 
@@ -205,14 +210,23 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
 }
 
 /*
- * Put a buffer back into the ring, of which nothing is used any more. The refill
- * puts a frame in the place of one that is not the port's: ACKs would keep it in
- * the ring for good, and payload that hits it has to be copied.
+ * Whether a buffer may go back into the ring. What was a frame of an owner that is
+ * gone may not: it is charged to who that was. And an ordinary page makes
+ * way for a frame while the port has an idle one, as payload that hits it has to be
+ * copied. ACKs would keep either in the ring for good.
  */
+static bool sm_virtio_wanted(const struct sm_virtio_pair *p, struct page *page)
+{
+	if (sm_virtio_frame_of(p, page) != SM_NO_FRAME)
+		return true;
+	return page_private(page) == SM_OWN_PAGE &&
+	       !(p->nic && p->nic->frames->pool != SM_NO_FRAME);
+}
+
+/* Put a buffer back of which nothing is used any more; or the refill puts another there */
 static void sm_virtio_recycle(struct sm_virtio_pair *p, struct page *page)
 {
-	if (p->nic && unlikely(sm_virtio_frame_of(p, page) == SM_NO_FRAME) &&
-	    p->nic->frames->pool != SM_NO_FRAME)
+	if (unlikely(!sm_virtio_wanted(p, page)))
 		put_page(page);
 	else if (unlikely(sm_virtio_post(p, page)))
 		sm_virtio_unpost(p, page);

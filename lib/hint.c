@@ -15,9 +15,11 @@ const char *stackmap_open_hint(int err)
 		       ": load the kernel module (modprobe stackmap)";
 	case EACCES:
 		return "no permission to open " STACKMAP_DEVICE
-		       ": run as root, or have an administrator change its mode";
+		       ": run as root, or have an administrator give access by a"
+		       " udev rule (man 8 stackmap)";
 	case EPERM:
-		return "CAP_NET_ADMIN over the interface's network namespace is needed";
+		return "CAP_NET_ADMIN and CAP_NET_RAW over the interface's network"
+		       " namespace are needed";
 	case ENODEV:
 		return "no such network interface in this network namespace";
 	case EBUSY:
@@ -35,7 +37,11 @@ const char *stackmap_open_hint(int err)
 		return "the interface has not so many queues, or an option is out"
 		       " of range";
 	case ENOMEM:
-		return "not enough memory: use fewer slots or buffers";
+		return "not enough memory, on the machine or in the memory cgroup:"
+		       " use fewer slots or buffers";
+	case ENOBUFS:
+		return "too much locked memory: raise the limit (ulimit -l), give"
+		       " CAP_IPC_LOCK, or use fewer slots or buffers";
 	case EMFILE:
 	case ENFILE:
 		return "too many open files: raise the limit (ulimit -n)";

@@ -140,10 +140,11 @@ struct stackmap_port {
  * @opt: options, or NULL for all defaults; not used after the call
  *
  * Return: the port, to be given to stackmap_close(), or NULL and errno:
- * ENOENT (no /dev/stackmap), EACCES, EPERM (no CAP_NET_ADMIN), ENODEV (no such
- * interface), EBUSY (the queue has an owner), EOPNOTSUPP (the interface cannot
- * be polled), ENETDOWN, EPROTONOSUPPORT (a module of another version), EINVAL
- * (a queue or an option out of range), ENOMEM, EMFILE, ENFILE.
+ * ENOENT (no /dev/stackmap), EACCES, EPERM (no CAP_NET_ADMIN or no CAP_NET_RAW),
+ * ENODEV (no such interface), EBUSY (the queue has an owner), EOPNOTSUPP (the
+ * interface cannot be polled), ENETDOWN, EPROTONOSUPPORT (a module of another
+ * version), EINVAL (a queue or an option out of range), ENOMEM, ENOBUFS (more
+ * than RLIMIT_MEMLOCK), EMFILE, ENFILE.
  * stackmap_open_hint() says what to do about each.
  */
 struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,

@@ -154,10 +154,13 @@ struct stackmap_ring {
  * @map_size: out: the size to mmap(), at offset 0, MAP_SHARED
  * @reserved: 0
  *
- * Needs CAP_NET_ADMIN over the interface's network namespace (EPERM). A queue
- * has one owner at a time (EBUSY). Other errors: EBUSY (this file is a port
- * already), EOPNOTSUPP (the interface has no pollable driver), ENETDOWN (it is
- * down), ENOMEM.
+ * Needs CAP_NET_ADMIN and CAP_NET_RAW over the interface's network namespace
+ * (EPERM). A queue has one owner at a time (EBUSY). The mapping's pages count
+ * against RLIMIT_MEMLOCK of the caller's user, unless it has CAP_IPC_LOCK
+ * (ENOBUFS), and are charged to the caller's memory cgroup. Other errors: EBUSY
+ * (this file is a port already), EOPNOTSUPP (the interface has no pollable
+ * driver), ENETDOWN (it is down), ENOMEM (neither the cgroup nor the machine
+ * has so much; nobody is killed for it).
  */
 struct stackmap_register {
 	__u32 version;

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -377,7 +378,10 @@ static void as_nobody(void *arg)
 
 TEST(register_unprivileged, 20)
 {
+	/* As a udev rule may do (man 8 stackmap) */
+	CHECK(!chmod(STACKMAP_DEVICE, 0666));
 	in_child(as_nobody, NULL);
+	CHECK(!chmod(STACKMAP_DEVICE, 0600));
 }
 
 static void without_cap(void *arg)

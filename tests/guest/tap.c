@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cg.h"
 #include "fault.h"
 #include "net.h"
 #include "peer.h"
@@ -157,6 +158,7 @@ static void run_one(struct test *t, const struct place *place)
 	} else if (status) {
 		failed++;
 		fault_none();
+		cg_end();
 		sh_restore_nic();
 		printf("not ok %d - %s%s %.1f s\n", ran, name, why, now() - start);
 	} else {

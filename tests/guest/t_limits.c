@@ -26,6 +26,7 @@
 #include "life.h"
 #include "net.h"
 #include "pair.h"
+#include "peer.h"
 #include "sh.h"
 #include "sm.h"
 #include "tap.h"
@@ -469,7 +470,6 @@ TEST_NIC(owner_dies_ring_forgets, 60)
 	kill(pid, SIGKILL);
 	CHECK(waitpid(pid, NULL, 0) == pid);
 	ask_wait(&a, 30);
-	/* As nobody synced, the pings that were left went to the softirq */
 	with = cg_read("memory.current", NULL);
 	ask(&a, "ping %s 600 2", here->guest4);
 	ask_wait(&a, 30);

@@ -3,7 +3,7 @@
  * cg.h - a memory cgroup of a test's own, and processes in it
  *
  * cgroup v2, which nobody has mounted in the guest. A test has one of them, and
- * tap.c removes what a test leaves of it.
+ * tap.c removes what a failed test leaves of it.
  */
 #ifndef CG_H
 #define CG_H

@@ -82,7 +82,7 @@ int sh_read(char *to, size_t size, const char *fmt, ...)
 
 void sh_restore_nic(void)
 {
-	sh("exec 2>/dev/null; chmod 0600 /dev/stackmap; [ ! -e /run/netns/smns ] || ip -n smns link set " IFNAME " netns 1; ip netns del smns"
+	sh("exec 2>/dev/null; [ ! -e /run/netns/smns ] || ip -n smns link set " IFNAME " netns 1; ip netns del smns"
 	   "; tc qdisc del dev " IFNAME " root; tc qdisc del dev " IFNAME " ingress; ip link del smifb; tc qdisc del dev smn0 root"
 	   "; tc -n smnet qdisc del dev smn1 root; ip -n smnet link set smn1 up; ip link set smn0 up; ip addr replace 10.78.0.2/24 dev smn0"
 	   "; ip -6 addr replace fd78::2/64 dev smn0 nodad; ip route replace 10.98.0.0/24 via 10.78.0.1; ip route flush type unreachable"

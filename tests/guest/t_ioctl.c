@@ -373,6 +373,7 @@ static void as_nobody(void *arg)
 	CHECK(!unshare(CLONE_NEWNET));
 	reg_fails(&reg, ENODEV);
 	reg.ifindex = if_nametoindex("lo");
+	reg.pool_bufs = 64;		/* within RLIMIT_MEMLOCK */
 	reg_fails(&reg, ENETDOWN);
 }
 

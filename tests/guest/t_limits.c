@@ -358,7 +358,7 @@ static void lock_little(void *arg)
 	CHECK(!setrlimit(RLIMIT_MEMLOCK, &rl));
 	drop_cap(CAP_IPC_LOCK);
 	register_fails(&large, ENOBUFS);
-	small.pool_bufs = 512;
+	small.pool_bufs = 300;
 	sm_new(&sm, &small);
 	/* All of a user's count together; it is asked before the queue is */
 	two = small;

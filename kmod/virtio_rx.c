@@ -215,7 +215,7 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
  * way for a frame while the port has an idle one, as payload that hits it has to be
  * copied. ACKs would keep either in the ring for good.
  */
-static bool sm_virtio_wanted(const struct sm_virtio_pair *p, struct page *page)
+static bool sm_virtio_reusable(const struct sm_virtio_pair *p, struct page *page)
 {
 	if (sm_virtio_frame_of(p, page) != SM_NO_FRAME)
 		return true;
@@ -226,7 +226,7 @@ static bool sm_virtio_wanted(const struct sm_virtio_pair *p, struct page *page)
 /* Put a buffer back of which nothing is used any more; or the refill puts another there */
 static void sm_virtio_recycle(struct sm_virtio_pair *p, struct page *page)
 {
-	if (unlikely(!sm_virtio_wanted(p, page)))
+	if (unlikely(!sm_virtio_reusable(p, page)))
 		put_page(page);
 	else if (unlikely(sm_virtio_post(p, page)))
 		sm_virtio_unpost(p, page);

@@ -31,7 +31,9 @@
 /*
  * Receive: what the kernel reports in a slot. A slot carries either payload
  * (STACKMAP_RX_DATA: buf, off, len) or one or more events of its socket (any
- * of the others, len == 0). Events of a socket come after its payload.
+ * of the others, len == 0). Events of a socket come after its payload; those
+ * of sending (ROOM, CONNECTED, ACKED) do not wait for what STACKMAP_TX_CREDIT
+ * holds back.
  */
 #define STACKMAP_RX_DATA	0x0001	/* payload at [off, off + len) of buf */
 #define STACKMAP_RX_FIN		0x0002	/* the peer will send no more */
@@ -41,17 +43,69 @@
 #define STACKMAP_RX_ROOM	0x0010	/* after a refused slot: send again */
 /* A connect() that returned EINPROGRESS has finished */
 #define STACKMAP_RX_CONNECTED	0x0020
+/*
+ * The peer has acknowledged all up to the end of a slot with STACKMAP_TX_ACKED.
+ * taken: how many bytes it has acknowledged since attach (or since a later
+ * connect()), modulo 2^32; the FIN is no byte, and what was sent before attach
+ * does not count, though a mark waits for it too. Of the marks that are not told
+ * yet the kernel keeps the first and the last: the event comes when the first is
+ * reached, the last is always told, those in between with it at the latest.
+ * STACKMAP_RX_ERROR at the end of a connection drops what is not reached: it may
+ * come in one slot with what is.
+ */
+#define STACKMAP_RX_ACKED	0x0040
 /* With DATA: the payload lies where the NIC put it, it was not copied */
 #define STACKMAP_RX_HANDED	0x0100
 
-/* Transmit: what the application asks for */
+/*
+ * Transmit: what the application asks for. A slot carries either payload (KEEP,
+ * MORE, ACKED or none of them, len > 0), or one of the three requests without
+ * payload, which are a mark (ACKED and len 0), RETURN and CREDIT. Slots are dealt
+ * with in the order of the ring, whatever they are.
+ */
 /*
  * buf stays the application's, which promises not to change these bytes before
- * the peer has acknowledged them (responses kept in memory)
+ * the peer has acknowledged them (responses kept in memory). STACKMAP_TX_ACKED
+ * tells when that is; STACKMAP_TX_RETURN is for whoever does not want to wait.
+ * The kernel keeps its side too: it never puts received payload into a buffer that
+ * something refers to, though a receive slot names it: the slot gets an idle one
+ * then, and the other goes back to the kernel, which has it when it is idle
  */
 #define STACKMAP_TX_KEEP	0x0001
 /* More of this message follows in a later sync (as MSG_MORE) */
 #define STACKMAP_TX_MORE	0x0002
+/*
+ * buf goes back to the kernel. If something still refers to it (it was sent with
+ * STACKMAP_TX_KEEP and is not acknowledged, say) the kernel keeps it until it is
+ * idle, and puts an idle one into the slot; else the slot's buf stays as it is.
+ * Either way it is an idle buffer of the application's afterwards. No socket and no
+ * payload: fd, gen, off and len are ignored. No other flag may be set with it
+ * (EINVAL). Refused with EAGAIN when it is busy and no idle buffer is left: it is
+ * the application's then as before, and busy
+ */
+#define STACKMAP_TX_RETURN	0x0004
+/*
+ * A mark: tell with STACKMAP_RX_ACKED when the peer has acknowledged all bytes of
+ * the socket up to the end of this slot. With payload, and with KEEP and MORE, or
+ * with len 0: a mark behind all that was sent before, by whomever; buf and off are
+ * ignored then. If it is reached already, this very sync tells. The mark of a slot
+ * that is not wholly taken is not set: it goes with the rest. It is also refused
+ * as payload would be when a slot of the socket was refused before it (EAGAIN), and
+ * with EPIPE where it could never be reached (a listener; a connection that has
+ * ended with bytes not acknowledged). After shutdown(SHUT_WR) it is in order
+ */
+#define STACKMAP_TX_ACKED	0x0008
+/*
+ * How many more bytes of payload the socket may deliver, in the slot's data: 0:
+ * none from now on; 2^64 - 1: without bound, as after attach; else so many more than
+ * now, with 2^64 - 1 as the most. What credit holds back stays in the socket, whose
+ * window closes; a plain read(), or one after detach, gets it. FIN and ERROR wait
+ * with the payload before them; all other events are told. No payload: len must
+ * be 0, and no other flag may be set with it (EINVAL); buf and off are ignored. Not
+ * refused for lack of room, and not by order. On a listener it changes nothing. A
+ * grant makes the socket ready: this very sync delivers
+ */
+#define STACKMAP_TX_CREDIT	0x0010
 /* Transmit: what the kernel answers */
 /* Not taken, or not wholly: err tells why, off and len what is left */
 #define STACKMAP_TX_REFUSED	0x8000
@@ -67,17 +121,20 @@
  * @flags: STACKMAP_RX_* or STACKMAP_TX_*
  * @err: an errno, in receive slots with STACKMAP_RX_ERROR and in transmit
  *	slots with STACKMAP_TX_REFUSED: EAGAIN (the socket has no room; a
- *	STACKMAP_RX_ROOM event follows when it has; all later slots of the socket
- *	in this sync are refused likewise, so that nothing overtakes it), EBADF
+ *	STACKMAP_RX_ROOM event follows when it has; all later payload and marks of
+ *	the socket in this sync are refused likewise, so that nothing overtakes it;
+ *	a STACKMAP_TX_RETURN for which no idle buffer is left: no event), EBADF
  *	(fd is negative, or not attached),
  *	ESTALE (gen is not the attached socket's), EINVAL (a field out of range,
  *	or a buffer that is not the application's), EPIPE, ECONNRESET, ...
- * @data: receive: what the application gave at attach. Transmit: ignored.
+ * @data: receive: what the application gave at attach. Transmit: the number with
+ *	STACKMAP_TX_CREDIT, else ignored.
  * @gen: tells two sockets apart that had the same fd one after the other. Never 0.
  *	Receive: what attach returned. Transmit: the same, or 0 not to check.
  * @taken: transmit, with STACKMAP_TX_REFUSED: bytes of this slot that TCP took.
  *	@off and @len have been advanced by as much already; @buf is still (or
- *	again) the application's and holds the rest.
+ *	again) the application's and holds the rest. Receive: with
+ *	STACKMAP_RX_ACKED: bytes acknowledged; else 0.
  */
 struct stackmap_slot {
 	__u32 buf;
@@ -239,7 +296,8 @@ struct stackmap_detach {
  * then, and none after an error but ENODEV. Errors: EINVAL (a reserved field, or a head
  * out of range), EINTR (a signal, while waiting for another thread's sync),
  * ENODEV (the interface is gone), ENXIO. A NIC that is down is no error: it
- * receives nothing until it is up again.
+ * receives nothing until it is up again. STACKMAP_IOC_WAKE ends the wait early, or
+ * keeps the next sync from waiting.
  */
 struct stackmap_sync {
 	__u32 flags;
@@ -325,5 +383,12 @@ struct stackmap_info {
 #define STACKMAP_IOC_DETACH	_IOW(0xB7, 3, struct stackmap_detach)
 #define STACKMAP_IOC_SYNC	_IOW(0xB7, 4, struct stackmap_sync)
 #define STACKMAP_IOC_INFO	_IOWR(0xB7, 5, struct stackmap_info)
+/*
+ * End a wait, from any thread or process that has the file: the sync that waits
+ * now, or else the next one, does not (go on to) wait for packets, and poll() says
+ * EPOLLIN until the next sync begins. If that one has STACKMAP_SYNC_SLEEP, it hands
+ * the wake on to the poll() after it, once. No argument. Error: ENXIO (the file is no port).
+ */
+#define STACKMAP_IOC_WAKE	_IO(0xB7, 6)
 
 #endif /* _UAPI_STACKMAP_H */

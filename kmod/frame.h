@@ -81,6 +81,18 @@ static inline u32 sm_frame_of_page(const struct sm_frames *f, struct page *page)
 	return i < f->n && f->tab[i].page == page ? i : SM_NO_FRAME;
 }
 
+/*
+ * Whether nothing but the port refers to a frame: then whoever did is done with it,
+ * and what is written there from now on is seen by nobody else
+ */
+static inline bool sm_frame_is_idle(const struct sm_frames *f, u32 i)
+{
+	if (page_ref_count(f->tab[i].page) != 1)
+		return false;
+	smp_acquire__after_ctrl_dep();
+	return true;
+}
+
 static inline void *sm_frame_addr(const struct sm_frames *f, u32 i)
 {
 	return page_address(f->tab[i].page);

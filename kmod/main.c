@@ -150,6 +150,11 @@ static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return sm_ioctl_register(file->private_data, uarg);
 	case STACKMAP_IOC_INFO:
 		return sm_ioctl_info(uarg);
+	case STACKMAP_IOC_WAKE:
+		if (!port)
+			return -ENXIO;
+		sm_port_wake(port);
+		return 0;
 	default:
 		return -ENOTTY;
 	}

@@ -358,6 +358,29 @@ static void sm_port_set_polling(struct sm_port *port, bool polling)
 		wake_up_interruptible_poll(port->wait, EPOLLIN | EPOLLRDNORM);
 }
 
+/* A sync meets a wake: at its beginning, or as it waits. It does not (go on to) wait */
+static noinline void sm_port_woken(struct sm_port *port, bool will_sleep)
+{
+	spin_lock_bh(&port->list_lock);
+	WRITE_ONCE(port->woken,
+		   port->woken == SM_WOKEN && will_sleep ? SM_WOKEN_PASSED : SM_WOKEN_NO);
+	spin_unlock_bh(&port->list_lock);
+}
+
+/**
+ * sm_port_wake() - STACKMAP_IOC_WAKE
+ * @port: the port
+ */
+void sm_port_wake(struct sm_port *port)
+{
+	spin_lock_bh(&port->list_lock);
+	WRITE_ONCE(port->woken, SM_WOKEN);
+	spin_unlock_bh(&port->list_lock);
+	/* Pairs with poll_wait(): who is to sleep is seen here, or sees woken */
+	if (wq_has_sleeper(port->wait))
+		wake_up_interruptible_poll(port->wait, EPOLLIN | EPOLLRDNORM);
+}
+
 /* Transmit, poll the NIC, deliver: one round. Returns slots delivered, or -ENODEV */
 static int sm_port_round(struct sm_port *port, u32 tx_head)
 {
@@ -417,11 +440,12 @@ static noinline bool sm_port_waited(u64 *end, u32 wait_us)
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 {
 	u32 tx_head, rx_head, sent, got = 0;
+	u32 wait_us = sync->wait_us;
 	u64 end = 0;
 	int n;
 
 	if ((sync->flags & ~STACKMAP_SYNC_SLEEP) || sync->reserved ||
-	    sync->wait_us > USEC_PER_SEC)
+	    wait_us > USEC_PER_SEC)
 		return -EINVAL;
 	if (mutex_lock_interruptible(&port->sync_mutex))
 		return -EINTR;
@@ -440,6 +464,10 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 	port->tx.shared->refused = 0;
 
 	sm_port_set_polling(port, true);
+	if (unlikely(READ_ONCE(port->woken))) {
+		sm_port_woken(port, sync->flags & STACKMAP_SYNC_SLEEP);
+		wait_us = 0;
+	}
 	spin_lock_bh(&port->lock);
 	sm_frames_reap(&port->frames, min(32 + 2 * sent, 512u));
 	spin_unlock_bh(&port->lock);
@@ -450,8 +478,13 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 	 */
 	do {
 		n = sm_port_round(port, tx_head);
-	} while (!n && sync->wait_us && !signal_pending(current) &&
-		 !sm_port_waited(&end, sync->wait_us));
+		if (n || !wait_us)
+			break;
+		if (unlikely(READ_ONCE(port->woken))) {
+			sm_port_woken(port, sync->flags & STACKMAP_SYNC_SLEEP);
+			break;
+		}
+	} while (!signal_pending(current) && !sm_port_waited(&end, wait_us));
 	if (n > 0)
 		got = n;
 	/* The application sees what became of its slots before it reuses them */
@@ -481,7 +514,7 @@ unlock:
  * A caller that will sleep gives the NIC back to its interrupts. Sleepers in
  * epoll come here only when they are added, so they use STACKMAP_SYNC_SLEEP.
  *
- * Return: EPOLLIN with something to deliver or delivered, EPOLLOUT always,
+ * Return: EPOLLIN with something to deliver or delivered, or a wake; EPOLLOUT always,
  * EPOLLERR and EPOLLHUP when the interface is gone.
  */
 __poll_t sm_port_poll(struct sm_port *port, poll_table *wait)
@@ -491,6 +524,7 @@ __poll_t sm_port_poll(struct sm_port *port, poll_table *wait)
 
 	spin_lock_bh(&port->lock);
 	ready = READ_ONCE(port->rx.shared->head) != port->rx.tail;
+	ready = ready || READ_ONCE(port->woken);
 	if (!ready && !poll_does_not_wait(wait) && list_empty(&port->ready))
 		sm_port_sleep(port);
 	if (!port->nic.dev)

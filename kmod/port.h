@@ -8,7 +8,7 @@
  *   lock	 (softirqs off) guards the NIC's state, the frames, the rings'
  *		 kernel side and the counters
  *   slock	 of a socket, as a softirq takes it
- *   list_lock	 (softirqs off) guards the lists of sockets and polling
+ *   list_lock	 (softirqs off) guards the lists of sockets, polling and woken
  * ports_mutex, inside RTNL, guards the list of all ports and a port's device.
  */
 #ifndef SM_PORT_H
@@ -29,6 +29,16 @@
 
 /* Transmit slots of one socket that become one write */
 #define SM_TX_BATCH	64
+
+/*
+ * STACKMAP_IOC_WAKE: which syncs a wake has met. Who sleeps in poll() syncs before, with
+ * STACKMAP_SYNC_SLEEP: if that took the wake, the sleep after it would not be woken.
+ */
+enum {
+	SM_WOKEN_NO,
+	SM_WOKEN_PASSED,	/* one that was to sleep afterwards: poll() still tells */
+	SM_WOKEN,		/* none */
+};
 
 struct sm_tx_batch;
 
@@ -72,11 +82,12 @@ struct sm_port {
 	unsigned long stall;		/* jiffies */
 	struct timer_list stall_timer;	/* runs while the NIC is claimed */
 
-	spinlock_t list_lock;		/* guards all down to polling */
+	spinlock_t list_lock;		/* guards all down to woken */
 	struct list_head ready;		/* sockets with something to deliver */
 	struct list_head socks;		/* all attached sockets */
 	u32 nsocks;
 	bool polling;			/* a sync will look at ready: no wake-up */
+	u8 woken;			/* SM_WOKEN_*; read without the lock, too */
 
 	struct xarray by_fd;		/* number -> attached socket, under RCU */
 	wait_queue_head_t *wait;	/* poll(); the file's */
@@ -86,6 +97,7 @@ struct sm_port {
 struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_t *wait);
 void sm_port_close(struct sm_port *port);
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync);
+void sm_port_wake(struct sm_port *port);
 __poll_t sm_port_poll(struct sm_port *port, poll_table *wait);
 int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
 int sm_ports_info(struct stackmap_info *info);

@@ -54,12 +54,13 @@ static struct stackmap_slot *sm_rx_slot(struct sm_rx *rx, u16 flags, u16 err)
 	return slot;
 }
 
-static void sm_rx_event(struct sm_rx *rx, u16 flags, u16 err)
+static struct stackmap_slot *sm_rx_event(struct sm_rx *rx, u16 flags, u16 err)
 {
 	struct stackmap_slot *slot = sm_rx_slot(rx, flags, err);
 
 	slot->off = 0;
 	slot->len = 0;
+	return slot;
 }
 
 /*
@@ -84,7 +85,7 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 	spare = sm_frame_of_user(frames, READ_ONCE(slot->buf));
 	if (spare != SM_NO_FRAME) {
 		/* It may be in flight too, if the application kept it in a send */
-		if (likely(page_ref_count(frames->tab[spare].page) == 1))
+		if (likely(sm_frame_is_idle(frames, spare)))
 			sm_frame_put(frames, spare);
 		else
 			sm_frame_lend(frames, spare, SM_FLIGHT);
@@ -99,6 +100,28 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 	return len;
 }
 
+/*
+ * The frame that payload is copied into: the one that the slot names, but if it is not
+ * the application's to name, or in flight (kept in a send, whose peer would get this
+ * payload), an idle one. Returns SM_NO_FRAME when there is none.
+ */
+static u32 sm_rx_frame(struct sm_rx *rx, struct stackmap_slot *slot)
+{
+	struct sm_frames *frames = &rx->port->frames;
+	u32 named = sm_frame_of_user(frames, READ_ONCE(slot->buf));
+	u32 idle;
+
+	if (likely(named != SM_NO_FRAME && sm_frame_is_idle(frames, named)))
+		return named;
+	idle = sm_frame_get(frames, SM_USER);
+	if (idle == SM_NO_FRAME)
+		return idle;
+	if (named != SM_NO_FRAME)
+		sm_frame_lend(frames, named, SM_FLIGHT);
+	slot->buf = idle;
+	return idle;
+}
+
 /* Copy as much as fits in the open slot, or in a new one */
 static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 len)
 {
@@ -109,14 +132,9 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 		if (sm_rx_enough(rx))
 			return 0;
 		slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
-		rx->frame = sm_frame_of_user(frames, READ_ONCE(slot->buf));
-		if (unlikely(rx->frame == SM_NO_FRAME)) {
-			/* Not the application's to name: it gets another */
-			rx->frame = sm_frame_get(frames, SM_USER);
-			if (rx->frame == SM_NO_FRAME)
-				return 0;
-			slot->buf = rx->frame;
-		}
+		rx->frame = sm_rx_frame(rx, slot);
+		if (unlikely(rx->frame == SM_NO_FRAME))
+			return 0;
 		rx->used = 0;
 	}
 	len = min_t(u32, len, SM_FRAME_SIZE - rx->used);
@@ -137,30 +155,45 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 	return len;
 }
 
-/* sk_read_actor_t: returns how much of [off, off + len) was taken */
+/*
+ * sk_read_actor_t: returns how much of [off, off + len) was taken. When it is less,
+ * tcp_read_sock() asks once more for the rest of the skb before it looks at desc->count.
+ */
 static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 		       unsigned int off, size_t len)
 {
 	struct sm_rx *rx = container_of(desc, struct sm_rx, desc);
 	struct skb_seq_state st;
+	u64 credit = rx->ss->credit;
 	const u8 *data;
 	u32 done = 0;
-	u32 n, m;
+	u32 most, n, m;
 
+	most = likely(credit >= len) ? len : credit;
 	if (!rx->port->frames.held[SM_STACK]) {
-		do {
-			n = sm_rx_copy(rx, skb, off + done, len - done);
+		while (done < most) {
+			n = sm_rx_copy(rx, skb, off + done, most - done);
+			if (!n)
+				break;
 			done += n;
-		} while (n && done < len);
+		}
 	} else {
 		skb_prepare_seq_read(skb, off, off + len, &st);
-		while (done < len) {
+		while (done < most) {
 			n = skb_seq_read(done, &data, &st);
 			if (unlikely(!n)) {
 				rx->err = EFAULT;	/* device memory */
 				break;
 			}
-			m = sm_rx_enough(rx) ? 0 : sm_rx_hand_over(rx, skb, data, n);
+			/*
+			 * A frame is handed over with the end of what is in it, or
+			 * the application could write to what credit holds back
+			 */
+			m = 0;
+			if (unlikely(n > most - done))
+				n = most - done;
+			else if (!sm_rx_enough(rx))
+				m = sm_rx_hand_over(rx, skb, data, n);
 			if (!m)
 				m = sm_rx_copy(rx, skb, off + done, n);
 			if (!m)
@@ -169,41 +202,68 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 		}
 		skb_abort_seq_read(&st);
 	}
+	if (unlikely(credit != SM_CREDIT_ALL))
+		WRITE_ONCE(rx->ss->credit, credit - done);
 	if (done < len)
 		desc->count = 0;
 	return done;
 }
 
-/* What has happened to the socket, as one slot, behind all of its payload */
-static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
+/* What is to be told of sending, of a socket that wants to know */
+static u16 sm_rx_sending(struct sm_rx *rx, struct sock *sk)
 {
-	unsigned long *bits = &rx->ss->bits;
+	struct sm_sock *ss = rx->ss;
 	u16 flags = 0;
-	int err = sk->sk_err ?: rx->err;
-	/* With IP_RECVERR, errors come from ICMP while the connection lives on */
-	bool over = err && (rx->err || sk->sk_state == TCP_CLOSE);
 
-	if (test_bit(SM_CONNECTING, bits) && sk->sk_state != TCP_SYN_SENT && !err)
-		flags |= STACKMAP_RX_CONNECTED;
-	if (err && !test_bit(SM_TOLD_ERROR, bits))
-		flags |= STACKMAP_RX_ERROR;
-	if (!over && (sk->sk_shutdown & RCV_SHUTDOWN) && skb_queue_empty(&sk->sk_receive_queue) &&
-	    !test_bit(SM_TOLD_FIN, bits) && !test_bit(SM_TOLD_ERROR, bits))
-		flags |= STACKMAP_RX_FIN;
-	if (test_bit(SM_WANT_ROOM, bits) && sk->sk_state != TCP_SYN_SENT) {
+	if (test_bit(SM_WANT_ROOM, &ss->bits) && sk->sk_state != TCP_SYN_SENT) {
 		if (sk_stream_is_writeable(sk))
 			flags |= STACKMAP_RX_ROOM;
 		else
 			/* It need not have been TCP who refused, and set this */
 			set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 	}
+	if (test_bit(SM_WANT_ACKED, &ss->bits) && sm_acked_look(ss, sk))
+		flags |= STACKMAP_RX_ACKED;
+	return flags;
+}
+
+/*
+ * What has happened to the socket, as one slot, behind all of its payload. Where credit
+ * holds payload back, only what does not wait for it.
+ */
+static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
+{
+	unsigned long *bits = &rx->ss->bits;
+	u16 flags = 0;
+	int err = sk->sk_err ?: rx->err;
+	struct stackmap_slot *slot;
+	/* With IP_RECVERR, errors come from ICMP while the connection lives on */
+	bool over = err && (rx->err || sk->sk_state == TCP_CLOSE);
+
+	if (test_bit(SM_CONNECTING, bits) && sk->sk_state != TCP_SYN_SENT && !err)
+		flags |= STACKMAP_RX_CONNECTED;
+	/* After the payload, also if credit holds that back */
+	if (err && !test_bit(SM_TOLD_ERROR, bits) &&
+	    (rx->err || rx->ss->credit || skb_queue_empty(&sk->sk_receive_queue)))
+		flags |= STACKMAP_RX_ERROR;
+	if (!over && (sk->sk_shutdown & RCV_SHUTDOWN) && skb_queue_empty(&sk->sk_receive_queue) &&
+	    !test_bit(SM_TOLD_FIN, bits) && !test_bit(SM_TOLD_ERROR, bits))
+		flags |= STACKMAP_RX_FIN;
+	if (unlikely(READ_ONCE(*bits) & (BIT(SM_WANT_ROOM) | BIT(SM_WANT_ACKED))))
+		flags |= sm_rx_sending(rx, sk);
 	if (flags) {
 		if (sm_rx_full(rx->port))
 			return false;
+		slot = sm_rx_event(rx, flags, flags & STACKMAP_RX_ERROR ? err : 0);
+		if (flags & STACKMAP_RX_ACKED)
+			slot->taken = sm_acked_tell(rx->ss, sk);
 		if (flags & STACKMAP_RX_ERROR) {
 			sock_error(sk);		/* told once, as by SO_ERROR */
-			if (over)
+			if (over) {
 				set_bit(SM_TOLD_ERROR, bits);
+				/* What is not reached now never is */
+				clear_bit(SM_WANT_ACKED, bits);
+			}
 			clear_bit(SM_CONNECTING, bits);
 		}
 		if (flags & STACKMAP_RX_FIN)
@@ -212,7 +272,6 @@ static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
 			clear_bit(SM_WANT_ROOM, bits);
 		if (flags & STACKMAP_RX_CONNECTED)
 			clear_bit(SM_CONNECTING, bits);
-		sm_rx_event(rx, flags, flags & STACKMAP_RX_ERROR ? err : 0);
 	} else if (sk->sk_state == TCP_CLOSE && !sk->sk_shutdown) {
 		/* connect(AF_UNSPEC): it may be connected anew */
 		clear_bit(SM_TOLD_FIN, bits);
@@ -233,11 +292,12 @@ static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
 		 * Urgent data is part of the stream here, as RFC 6093 has it;
 		 * tcp_read_sock() would stop before it for good.
 		 */
-		if (unlikely(tp->urg_data))
+		if (unlikely(tp->urg_data) && rx->ss->credit)
 			WRITE_ONCE(tp->urg_data, 0);
 		rx->desc.count = 1;
 		tcp_read_sock(sk, &rx->desc, sm_rx_actor);
-		if (!rx->desc.count && !rx->err)
+		/* Without credit it is done until there is some, or something else happens */
+		if (!rx->desc.count && !rx->err && rx->ss->credit)
 			return false;
 	}
 	return sm_rx_events(rx, sk);
@@ -251,8 +311,7 @@ static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
 	bh_lock_sock(sk);
 	if (sock_owned_by_user(sk)) {
 		done = false;
-	} else if (sock_flag(sk, SOCK_DEAD) || !sk->sk_socket ||
-		   test_bit(SM_DETACHING, &rx->ss->bits)) {
+	} else if (sm_sock_is_over(rx->ss, sk)) {
 		/* Closed: nothing of it is delivered any more */
 	} else if (sk->sk_state == TCP_LISTEN) {
 		if (!reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue)) {

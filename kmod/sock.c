@@ -113,7 +113,19 @@ static void sm_callback(struct sock *sk)
 
 static void sm_data_ready(struct sock *sk)
 {
-	sm_callback(sk);
+	struct sm_sock *ss;
+
+	rcu_read_lock();
+	ss = sm_sock_of(sk);
+	/*
+	 * Nobody is woken for payload that credit holds back. A grant is not missed:
+	 * it is written before sync takes the socket's lock to look, and here that lock is
+	 * held since before the payload was queued. A FIN comes by sk_state_change(),
+	 * an error by sk_error_report().
+	 */
+	if (ss && (likely(READ_ONCE(ss->credit)) || sk->sk_state == TCP_LISTEN))
+		sm_sock_ready(ss);
+	rcu_read_unlock();
 	/* Who waits for the fd itself, in poll() or accept(), is woken as ever */
 	sm_plain.data_ready(sk);
 }
@@ -138,8 +150,15 @@ static void sm_write_space(struct sock *sk)
 	ss = sm_sock_of(sk);
 	if (ss && test_bit(SM_WANT_ROOM, &ss->bits) && sk_stream_is_writeable(sk))
 		sm_sock_ready(ss);
-	rcu_read_unlock();
 	sm_plain.write_space(sk);
+	if (ss && test_bit(SM_WANT_ACKED, &ss->bits)) {
+		if (sm_acked_reached(ss, sk))
+			sm_sock_ready(ss);
+		else if (sk->sk_socket)
+			/* It may just have been cleared, but the next ACK counts too */
+			set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	}
+	rcu_read_unlock();
 }
 
 /* ----------------------------------------------------------- the ULP hooks */
@@ -359,6 +378,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	ss->data = data;
 	ss->fd = fd;
 	ss->gen = atomic_inc_return(&sm_gen) ?: atomic_inc_return(&sm_gen);
+	ss->credit = SM_CREDIT_ALL;
 	INIT_LIST_HEAD(&ss->ready);
 	INIT_LIST_HEAD(&ss->all);
 
@@ -392,6 +412,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	/* So it is after EINPROGRESS, though the handshake may be done by now */
 	if (sock->state == SS_CONNECTING)
 		__set_bit(SM_CONNECTING, &ss->bits);
+	sm_acked_init(ss, sk);
 	/* shutdown() may have ended that when it is detached, and a clone still be under way */
 	if (sk->sk_state == TCP_LISTEN)
 		__set_bit(SM_LISTENED, &ss->bits);

@@ -10,15 +10,21 @@
 #include <linux/types.h>
 #include <net/sock.h>
 
+#include "acked.h"
+
+/* Of sm_sock.credit: without bound */
+#define SM_CREDIT_ALL	U64_MAX
+
 struct sm_port;
 
 /*
  * Bits of sm_sock.bits, for set_bit() and so on: a sync writes WANT_ROOM also
- * while a thread has the socket locked
+ * while a thread has the socket locked, and callbacks read them
  */
 enum {
 	SM_CONNECTING,	/* connect() has not finished */
 	SM_WANT_ROOM,	/* a slot was refused: tell when there is room */
+	SM_WANT_ACKED,	/* a mark is to be told */
 	SM_TOLD_FIN,	/* the event was delivered */
 	SM_TOLD_ERROR,	/* likewise */
 	SM_LISTENED,	/* was a listener while attached */
@@ -38,6 +44,9 @@ enum {
  * @fd: the number that the application knows it by
  * @bits: SM_*
  * @refused: number of the last sync in which TCP refused a slot of it
+ * @credit: how many bytes of payload it may deliver yet. A sync writes it, with the
+ *	port's lock held; a callback reads it
+ * @marks: what is to be told of sending
  * @rcu: freed after a grace period, as callbacks run under RCU
  *
  * The two lists are guarded by the port's list_lock.
@@ -51,7 +60,9 @@ struct sm_sock {
 	u32 gen;
 	s32 fd;
 	unsigned long bits;
+	u64 credit;
 	u32 refused;
+	struct sm_marks marks;
 	struct rcu_head rcu;
 };
 
@@ -64,6 +75,12 @@ static inline void sm_sock_use_queue(struct sock *sk, int queue)
 {
 	if (unlikely(sk_tx_queue_get(sk) != queue))
 		sk_tx_queue_set(sk, queue);
+}
+
+/* Closed, or as good as: it delivers and sends nothing any more */
+static inline bool sm_sock_is_over(const struct sm_sock *ss, const struct sock *sk)
+{
+	return sock_flag(sk, SOCK_DEAD) || !sk->sk_socket || test_bit(SM_DETACHING, &ss->bits);
 }
 
 int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);

@@ -11,15 +11,22 @@
  * has none to flush either. A write that might exceed a memory cgroup's limit is left
  * until the caller has charged it where it may sleep (see limits.c).
  *
+ * Requests without payload (a mark, credit, a buffer that is returned) are each dealt
+ * with alone, in their place among the others.
+ *
  * The application may change any slot at any moment: each field is read once,
  * into struct sm_tx_slot, and checked there.
  */
 #include <linux/bvec.h>
+#include <linux/overflow.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <net/tcp.h>
 
 #include "port.h"
+
+/* What a slot with payload may ask for */
+#define SM_TX_PAYLOAD	(STACKMAP_TX_KEEP | STACKMAP_TX_MORE | STACKMAP_TX_ACKED)
 
 struct sm_tx_slot {
 	u32 frame;
@@ -68,7 +75,7 @@ static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, u16 f
 		port->stats.tx_bad++;
 }
 
-/* Read a slot into @s. Returns false when the application may not send this */
+/* Read a slot into @s. Returns false when it has no payload that may be sent */
 static bool sm_tx_read(struct sm_port *port, const struct stackmap_slot *slot,
 		       struct sm_tx_slot *s)
 {
@@ -78,13 +85,14 @@ static bool sm_tx_read(struct sm_port *port, const struct stackmap_slot *slot,
 	s->flags = READ_ONCE(slot->flags);
 	s->idle = SM_NO_FRAME;
 	return s->frame != SM_NO_FRAME && s->len && s->off + s->len <= SM_FRAME_SIZE &&
-	       !(s->flags & ~(STACKMAP_TX_KEEP | STACKMAP_TX_MORE));
+	       !(s->flags & ~SM_TX_PAYLOAD);
 }
 
 /*
  * Collect slots from tail to head, as many as belong in one write. A slot that
- * is no good, or for which no idle frame is left where the others had one, ends
- * the batch before it. Returns how many; 0 when the first is no good.
+ * is no payload, or for which no idle frame is left where the others had one, ends
+ * the batch before it. One with a mark ends it behind itself, as the mark is where
+ * the write ends. Returns how many; 0 when the first is no payload.
  */
 static u32 sm_tx_collect(struct sm_port *port, u32 head)
 {
@@ -126,7 +134,8 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 		b->bytes += s->len;
 		b->n++;
 		i = (i + 1) & port->tx.mask;
-	} while (i != head && b->n < SM_TX_BATCH && !(b->slot[b->n - 1].flags & STACKMAP_TX_MORE));
+	} while (i != head && b->n < SM_TX_BATCH &&
+		 !(b->slot[b->n - 1].flags & (STACKMAP_TX_MORE | STACKMAP_TX_ACKED)));
 	return b->n;
 }
 
@@ -165,6 +174,20 @@ static bool sm_tx_has_room(struct sock *sk, bool memory)
 }
 
 /*
+ * Something of this socket was refused with EAGAIN, and so is what follows in this
+ * sync. Room comes with sk_write_space or sk_state_change. Where it is there already
+ * (memory was short, or the socket was locked by a thread), the next sync tells.
+ */
+static void sm_tx_want_room(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
+			    bool memory)
+{
+	ss->refused = port->sync_no;
+	set_bit(SM_WANT_ROOM, &ss->bits);
+	if (sm_tx_has_room(sk, memory))
+		sm_sock_ready(ss);
+}
+
+/*
  * Give a batch to TCP. Returns how many bytes it took, or a negative errno:
  * ENOBUFS when the batch has to be charged first, which nobody else returns
  */
@@ -194,8 +217,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 * receive slot: here it would be taken for the end.
 		 */
 		ret = -EAGAIN;
-	} else if (sock_flag(sk, SOCK_DEAD) || !sk->sk_socket ||
-		   test_bit(SM_DETACHING, &ss->bits)) {
+	} else if (sm_sock_is_over(ss, sk)) {
 		ret = -EBADF;
 		goto unlock;
 	} else if (unlikely(!sm_reserve_fits(sk, b->bytes))) {
@@ -218,16 +240,11 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		if (!(sk->sk_route_caps & NETIF_F_SG))
 			b->copy = true;		/* as it had to do, for the counters */
 	}
-	if (ret == -EAGAIN || (ret >= 0 && ret < b->bytes)) {
-		/*
-		 * Room comes with sk_write_space or sk_state_change. Where it is
-		 * there already (memory was short, or the socket was locked by a
-		 * thread), the next sync tells.
-		 */
-		ss->refused = port->sync_no;
-		set_bit(SM_WANT_ROOM, &ss->bits);
-		if (sm_tx_has_room(sk, memory))
-			sm_sock_ready(ss);
+	if (likely(ret >= 0 && ret == b->bytes)) {
+		if (unlikely(b->slot[b->n - 1].flags & STACKMAP_TX_ACKED))
+			sm_acked_mark(ss, sk);
+	} else if (ret == -EAGAIN || ret >= 0) {
+		sm_tx_want_room(port, ss, sk, memory);
 	} else if (ret < 0 && ret != -EPIPE && sk->sk_state == TCP_CLOSE) {
 		/* tcp_sendmsg_locked() has cleared it, and its event is yet to come */
 		WRITE_ONCE(sk->sk_err, -ret);
@@ -296,6 +313,114 @@ static int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen, struct sm_sock **
 	return sm_sock_hold(*ss, *sk) ? 0 : -EBADF;
 }
 
+/* A mark behind all that was sent. Returns 0 or a negative errno */
+static int sm_tx_mark(struct sm_port *port, const struct stackmap_slot *slot)
+{
+	struct sm_sock *ss;
+	struct sock *sk;
+	int err;
+
+	err = sm_tx_lookup(port, READ_ONCE(slot->fd), READ_ONCE(slot->gen), &ss, &sk);
+	if (err)
+		return err;
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk) || ss->refused == port->sync_no) {
+		/* Behind what was refused, and that is not sent yet */
+		sm_tx_want_room(port, ss, sk, false);
+		err = -EAGAIN;
+	} else if (sm_sock_is_over(ss, sk)) {
+		err = -EBADF;
+	} else if (!sm_acked_possible(sk)) {
+		err = -EPIPE;
+	} else {
+		sm_acked_mark(ss, sk);
+	}
+	bh_unlock_sock(sk);
+	sock_put(sk);
+	return err;
+}
+
+/*
+ * How much a socket may deliver. Without its lock, so that no thread in a system
+ * call is in the way of a pause: only sync writes this.
+ */
+static int sm_tx_credit(struct sm_port *port, const struct stackmap_slot *slot)
+{
+	u64 n = READ_ONCE(slot->data);
+	struct sm_sock *ss;
+	struct sock *sk;
+	u64 sum;
+	int err;
+
+	err = sm_tx_lookup(port, READ_ONCE(slot->fd), READ_ONCE(slot->gen), &ss, &sk);
+	if (err)
+		return err;
+	if (sm_sock_is_over(ss, sk)) {
+		err = -EBADF;
+	} else if (!n) {
+		WRITE_ONCE(ss->credit, 0);
+	} else {
+		if (check_add_overflow(ss->credit, n, &sum))
+			sum = SM_CREDIT_ALL;
+		WRITE_ONCE(ss->credit, sum);
+		/* There may be payload, which has told nobody */
+		sm_sock_ready(ss);
+	}
+	sock_put(sk);
+	return err;
+}
+
+/* A buffer for an idle one, if it is not idle itself */
+static int sm_tx_return(struct sm_port *port, struct stackmap_slot *slot)
+{
+	struct sm_frames *frames = &port->frames;
+	u32 i = sm_frame_of_user(frames, READ_ONCE(slot->buf));
+	u32 idle;
+
+	if (i == SM_NO_FRAME)
+		return -EINVAL;
+	if (sm_frame_is_idle(frames, i))
+		return 0;
+	idle = sm_frame_get(frames, SM_USER);
+	if (idle == SM_NO_FRAME)
+		return -EAGAIN;
+	sm_frame_lend(frames, i, SM_FLIGHT);
+	slot->buf = idle;
+	return 0;
+}
+
+/* The slot at tail is no payload: see what else, or refuse it */
+static void sm_tx_request(struct sm_port *port)
+{
+	struct stackmap_slot *slot = &port->tx.shared->slots[port->tx.tail];
+	u16 flags = READ_ONCE(slot->flags);
+	bool empty = !READ_ONCE(slot->len);
+	int err = -EINVAL;
+
+	if (flags == STACKMAP_TX_RETURN)
+		err = sm_tx_return(port, slot);
+	else if (empty && flags == STACKMAP_TX_CREDIT)
+		err = sm_tx_credit(port, slot);
+	else if (empty && (flags & STACKMAP_TX_ACKED) && !(flags & ~SM_TX_PAYLOAD))
+		err = sm_tx_mark(port, slot);
+	if (err)
+		sm_tx_refuse(port, slot, err == -EINVAL ? 0 : flags, -err, 0);
+	port->tx.tail = (port->tx.tail + 1) & port->tx.mask;
+	port->stats.tx_slots++;
+}
+
+/*
+ * Whether more payload of this socket follows in the next slot. A hint, as the slot may
+ * change: if it does not follow, what TCP holds back for it waits for a timer.
+ */
+static bool sm_tx_follows(const struct sm_port *port, u32 next)
+{
+	const struct stackmap_slot *slot = &port->tx.shared->slots[next];
+
+	return READ_ONCE(slot->fd) == port->batch->fd && READ_ONCE(slot->len) &&
+	       !(READ_ONCE(slot->flags) & ~SM_TX_PAYLOAD);
+}
+
 /**
  * sm_tx() - give a part of the transmit ring to TCP
  * @port: the port, locked, with sync_mutex held
@@ -317,19 +442,17 @@ bool sm_tx(struct sm_port *port, u32 head)
 		u32 next;
 
 		if (!sm_tx_collect(port, head)) {
-			sm_tx_refuse(port, &port->tx.shared->slots[port->tx.tail], 0,
-				     EINVAL, 0);
-			port->tx.tail = (port->tx.tail + 1) & port->tx.mask;
-			port->stats.tx_slots++;
+			sm_tx_request(port);
 			todo--;
 			continue;
 		}
 		next = (port->tx.tail + b->n) & port->tx.mask;
 		ret = sm_tx_lookup(port, b->fd, b->gen, &ss, &sk);
 		if (!ret) {
-			bool more = (b->slot[b->n - 1].flags & STACKMAP_TX_MORE) ||
-				    (b->n == SM_TX_BATCH && next != head &&
-				     READ_ONCE(port->tx.shared->slots[next].fd) == b->fd);
+			u16 flags = b->slot[b->n - 1].flags;
+			bool more = (flags & STACKMAP_TX_MORE) ||
+				    ((b->n == SM_TX_BATCH || (flags & STACKMAP_TX_ACKED)) &&
+				     next != head && sm_tx_follows(port, next));
 
 			ret = sm_tx_send(port, ss, sk, more);
 			sock_put(sk);

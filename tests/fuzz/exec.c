@@ -272,6 +272,11 @@ static int call_ioctl(const struct op *op)
 	return ioctl(fd_of(op->a), op->b & 0x10 ? op->c : 0xC0B70000 | (op->c & 0xfff0f), room);
 }
 
+static int call_wake(const struct op *op)
+{
+	return ioctl(fd_of(op->a), STACKMAP_IOC_WAKE, op->c);
+}
+
 static int call_poll(const struct op *op)
 {
 	struct pollfd p[2] = { { .fd = fd_of(op->a), .events = op->b },
@@ -575,9 +580,43 @@ static int call_txfill(const struct op *op)
 			s->fd = fd_of((op->c & 0x10000 ? n : 0) + (op->b & 0xffffff));
 			s->off = op->c & 0x20000 ? pick(&rng) % 4096 : 0;
 			s->len = 1 + pick(&rng) % (4096 - s->off);
-			s->flags = op->c & 0x40000 ? pick(&rng) % 4 : 0;
+			/* KEEP, MORE, ACKED */
+			s->flags = op->c & 0x40000 ? pick(&rng) & 0xb : 0;
 			s->gen = 0;
 			if (op->c & 0x80000)
+				s->buf = pick(&rng) % (r->reg.frames + 1);
+			i = (i + 1) & mask;
+		}
+		__atomic_store_n(&ring->head, i, __ATOMIC_RELEASE);
+	);
+	return 0;
+}
+
+/* Slots without payload: buffers returned, marks, credit; the next txfill is behind them */
+static int call_txask(const struct op *op)
+{
+	static const uint16_t asks[] = { STACKMAP_TX_RETURN, STACKMAP_TX_ACKED, STACKMAP_TX_CREDIT };
+	struct region *r = region_of(op->a);
+	struct stackmap_ring *ring = ring_of(r, true);
+	uint32_t n, i, mask;
+
+	if (!ring)
+		return -1;
+	mask = r->reg.tx_slots - 1;
+	guarded(
+		n = 1 + op->c % 8;
+		i = ring->head & mask;
+		while (n-- && i != (ring->tail & mask)) {
+			struct stackmap_slot *s = &ring->slots[i];
+
+			s->fd = fd_of((op->c & 0x10000 ? n : 0) + (op->b & 0xffffff));
+			s->len = 0;
+			s->flags = op->c & 0x20000 ? asks[pick(&rng) % 3] : asks[(op->c >> 18 & 3) % 3];
+			if ((op->c & 0xf00000) == 0x100000)
+				s->flags |= 1 << pick(&rng) % 16;
+			s->gen = (op->c & 0xf000000) == 0x1000000 ? pick(&rng) : 0;
+			s->data = op->c & 0x10000000 ? pick(&rng) % 10000 : (uint64_t)(int32_t)number(&rng);
+			if (op->c & 0x80)
 				s->buf = pick(&rng) % (r->reg.frames + 1);
 			i = (i + 1) & mask;
 		}
@@ -622,14 +661,15 @@ static void scribble_once(struct region *r)
 	slots = r->reg.rx_slots < r->reg.tx_slots ? r->reg.rx_slots : r->reg.tx_slots;
 	i = pick(&rng) % slots;
 	guarded(
-		switch (pick(&rng) % 8) {
+		switch (pick(&rng) % 9) {
 		case 0: ring->head = number(&rng); break;
 		case 1: ring->head = ring->tail; break;
 		case 2: ring->tail = number(&rng); break;
 		case 3: ring->slots[i].buf = pick(&rng) % (r->reg.frames + 2); break;
 		case 4: ring->slots[i].fd = fd_of(pick(&rng) % SLOTS); ring->slots[i].gen = 0; break;
 		case 5: ring->slots[i].off = pick(&rng); ring->slots[i].len = pick(&rng); break;
-		case 6: ring->slots[i].flags = pick(&rng) % 4; ring->slots[i].len = 1 + pick(&rng) % 4096; break;
+		case 6: ring->slots[i].flags = pick(&rng) & 0xb; ring->slots[i].len = 1 + pick(&rng) % 4096; break;
+		case 7: ring->slots[i].flags = 4 << pick(&rng) % 3; ring->slots[i].len = 0; break;
 		default: memset(r->at + r->reg.frames_off % len, pick(&rng), len - r->reg.frames_off % len > 8192 ? 8192 : 0);
 		}
 	);

@@ -265,6 +265,54 @@ struct stackmap_slot *sm_put(struct sm *sm, int fd, const void *from, uint16_t l
 	return s;
 }
 
+struct stackmap_slot *sm_request(struct sm *sm, int fd, uint16_t flags, uint64_t data)
+{
+	struct stackmap_slot *s = sm_put(sm, fd, "", 0);
+
+	s->flags = flags;
+	s->data = data;
+	return s;
+}
+
+static void sm_request_now(struct sm *sm, int fd, uint16_t flags, uint64_t data)
+{
+	struct stackmap_slot *s = sm_request(sm, fd, flags, data);
+
+	sm_sync(sm, 0);
+	CHECKF(s->flags == flags, "flags 0x%x, not 0x%x, err %u", s->flags, flags, s->err);
+}
+
+void sm_credit(struct sm *sm, int fd, uint64_t n)
+{
+	sm_request_now(sm, fd, STACKMAP_TX_CREDIT, n);
+}
+
+void sm_mark(struct sm *sm, int fd)
+{
+	sm_request_now(sm, fd, STACKMAP_TX_ACKED, 0);
+}
+
+uint32_t sm_return(struct sm *sm, uint32_t buf, int *err)
+{
+	struct stackmap_slot *s = sm_request(sm, -1, STACKMAP_TX_RETURN, 0);
+	uint32_t own = s->buf;
+
+	s->buf = buf;
+	sm_sync(sm, 0);
+	*err = s->flags & STACKMAP_TX_REFUSED ? s->err : 0;
+	buf = s->buf;
+	s->buf = own;
+	return buf;
+}
+
+void sm_account(struct sm *sm, uint32_t user)
+{
+	struct stackmap_stats s = sm_info(sm).stats;
+
+	EQ(s.frames_user + s.frames_pool + s.frames_flight + s.frames_nic, sm->reg.frames);
+	EQ(s.frames_user, user);
+}
+
 void sm_send(struct sm *sm, int fd, const void *from, uint32_t len)
 {
 	while (len) {

@@ -58,6 +58,15 @@ void sm_quiet(struct sm *sm, int ms);
 
 /* Transmit: fill the next slot, do not sync. Returns the slot */
 struct stackmap_slot *sm_put(struct sm *sm, int fd, const void *from, uint16_t len);
+/* The same without payload: STACKMAP_TX_CREDIT with a number, STACKMAP_TX_ACKED ... */
+struct stackmap_slot *sm_request(struct sm *sm, int fd, uint16_t flags, uint64_t data);
+/* The same, synced at once; fails unless taken */
+void sm_credit(struct sm *sm, int fd, uint64_t n);
+void sm_mark(struct sm *sm, int fd);
+/* Returns @buf: the buffer that there is for it. *err is 0 or why it was refused */
+uint32_t sm_return(struct sm *sm, uint32_t buf, int *err);
+/* All frames are accounted for, and so many are the application's */
+void sm_account(struct sm *sm, uint32_t user);
 /* Send and fail unless taken */
 void sm_send(struct sm *sm, int fd, const void *from, uint32_t len);
 

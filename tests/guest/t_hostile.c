@@ -67,7 +67,12 @@ TEST(tx_slot_wrong, 20)
 		WRONG(EINVAL, off, 4087);
 		WRONG(EINVAL, off, 4096);
 		WRONG(EINVAL, off, 65535);
-		WRONG(EINVAL, flags, 4);
+		/* Requests that have no payload, with some, or with other flags */
+		WRONG(EINVAL, flags, STACKMAP_TX_CREDIT);
+		WRONG(EINVAL, flags, STACKMAP_TX_CREDIT | STACKMAP_TX_ACKED);
+		WRONG(EINVAL, flags, STACKMAP_TX_RETURN | STACKMAP_TX_KEEP);
+		WRONG(EINVAL, flags, STACKMAP_TX_RETURN | STACKMAP_TX_ACKED);
+		WRONG(EINVAL, flags, 0x20);
 		WRONG(EINVAL, flags, 0x8000);
 		WRONG(EINVAL, flags, 0xffff);
 		WRONG(ESTALE, gen, gen + 1);
@@ -81,7 +86,7 @@ TEST(tx_slot_wrong, 20)
 		WRONG(EBADF, fd, INT32_MIN);
 		EQ(sm_info(&sm).stats.frames_user, 32);
 	}
-	EQ(sm_info(&sm).stats.tx_bad, 66);
+	EQ(sm_info(&sm).stats.tx_bad, 78);
 	sm_send(&sm, fd[0], "all right", 9);
 	CHECK(recv(fd[1], b, sizeof(b), 0) == 9 && !memcmp(b, "all right", 9));
 	sm_settle(&sm);
@@ -222,7 +227,7 @@ static void scribble_once(struct sm *sm, uint32_t *seed)
 	struct stackmap_ring *r = rnd(seed) % 2 ? sm->rx : sm->tx;
 	struct stackmap_slot *s = &r->slots[rnd(seed) % sm->reg.rx_slots];
 
-	switch (rnd(seed) % 8) {
+	switch (rnd(seed) % 10) {
 	case 0:
 		((uint32_t *)sm->map)[rnd(seed) % (sm->reg.frames_off / 4)] = rnd(seed);
 		break;
@@ -242,15 +247,21 @@ static void scribble_once(struct sm *sm, uint32_t *seed)
 	case 5:
 		s->off = rnd(seed) % 4200;
 		s->len = rnd(seed) % 4200;
-		s->flags = rnd(seed) % 8;
+		s->flags = rnd(seed) % 64;
 		break;
 	case 6:
 		memset(sm_buf(sm, rnd(seed) % sm->reg.frames), rnd(seed), 4096);
 		break;
+	case 7:
+		/* No payload: a buffer returned, a mark, credit */
+		s->flags = 4 << rnd(seed) % 3;
+		s->data = rnd(seed) % 4 ? rnd(seed) % 5000 : (uint64_t)-(rnd(seed) % 3);
+		s->len = 0;
+		break;
 	default:
 		s->len = 100;
 		s->off = 0;
-		s->flags = rnd(seed) % 4;
+		s->flags = rnd(seed) % 16 & ~STACKMAP_TX_RETURN;
 	}
 }
 
@@ -333,6 +344,8 @@ static void hostile(uint32_t slots, uint32_t seed, int ms, bool by_poll)
 				sm_try_attach(sm.fd, i, 0, NULL);
 		}
 		before = synced;
+		if (rnd(&seed) % 8 == 0)
+			EQ(ioctl(sm.fd, STACKMAP_IOC_WAKE), 0);
 		for (i = 0; i < 20; i++) {
 			int k = rnd(&seed) % 8;
 

@@ -194,6 +194,7 @@ TEST(not_registered, 10)
 	FAILS(ioctl(fd, STACKMAP_IOC_ATTACH, &a), ENXIO);
 	FAILS(ioctl(fd, STACKMAP_IOC_DETACH, &d), ENXIO);
 	FAILS(ioctl(fd, STACKMAP_IOC_SYNC, &s), ENXIO);
+	FAILS(ioctl(fd, STACKMAP_IOC_WAKE), ENXIO);
 	CHECK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
 	EQ(errno, ENXIO);
 	close(fd);
@@ -207,6 +208,7 @@ TEST(unknown_ioctl, 10)
 	sm_new_small(&sm, 16);
 	FAILS(ioctl(sm.fd, _IO(0xB7, 0), b), ENOTTY);
 	FAILS(ioctl(sm.fd, _IOWR(0xB7, 6, b), b), ENOTTY);
+	FAILS(ioctl(sm.fd, _IO(0xB7, 7), b), ENOTTY);
 	FAILS(ioctl(sm.fd, _IOW(0xB7, 4, char), b), ENOTTY);
 	FAILS(ioctl(sm.fd, TCGETS, b), ENOTTY);
 	FAILS(ioctl(sm.fd, FIONREAD, b), ENOTTY);

@@ -173,7 +173,7 @@ static void *asks(void *arg)
 /* None is slept over, whatever the owner was about to do, and packets come as ever */
 TEST(wake_none_missed, 60)
 {
-	unsigned int rounds = few(2000), done = 0, got = 0;
+	unsigned int rounds = few(1000), done = 0, got = 0;
 	struct epoll_event ev = { .events = EPOLLIN };
 	int fd[2], ep = epoll_create1(0);
 	struct stackmap_slot *s;

@@ -2,7 +2,6 @@
 /*
  * attach.c - attaching sockets, and the tables of what is attached
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -14,7 +13,9 @@
 /* Make the tables long enough for fd */
 static int reserve_fd(struct stackmap_port *port, uint32_t fd)
 {
+	struct stackmap_heir *heir = stackmap_heir_(port);
 	uint32_t fds = port->fds ? port->fds : FDS_MIN;
+	struct stackmap_fdinfo *infos;
 	struct stackmap_conn **conns;
 	uint32_t *gens;
 
@@ -28,14 +29,19 @@ static int reserve_fd(struct stackmap_port *port, uint32_t fd)
 	gens = realloc(port->gens, fds * sizeof(*gens));
 	if (!gens)
 		return -1;
-	port->gens = gens;
+	port->gens = heir->gens = gens;
 	conns = realloc(port->conns, fds * sizeof(*conns));
 	if (!conns)
 		return -1;
-	port->conns = conns;
+	port->conns = heir->conns = conns;
+	infos = realloc(port->infos, fds * sizeof(*infos));
+	if (!infos)
+		return -1;
+	port->infos = heir->infos = infos;
 	memset(gens + port->fds, 0, (fds - port->fds) * sizeof(*gens));
 	memset(conns + port->fds, 0, (fds - port->fds) * sizeof(*conns));
-	port->fds = fds;
+	memset(infos + port->fds, 0, (fds - port->fds) * sizeof(*infos));
+	port->fds = heir->fds = fds;
 	return 0;
 }
 
@@ -43,6 +49,8 @@ uint32_t stackmap_attach(struct stackmap_port *port, int fd, uint64_t cookie)
 {
 	struct stackmap_attach req = { .fd = fd, .data = cookie };
 
+	if (!stackmap_usable_(port))
+		return 0;
 	if (fd < 0) {
 		errno = EBADF;
 		return 0;
@@ -50,6 +58,13 @@ uint32_t stackmap_attach(struct stackmap_port *port, int fd, uint64_t cookie)
 	if (reserve_fd(port, (uint32_t)fd) ||
 	    ioctl(port->fd, STACKMAP_IOC_ATTACH, &req) < 0)
 		return 0;
+	/*
+	 * With EALREADY whoever has it keeps it. If the kernel knows better, the
+	 * descriptor was closed behind our back and is another socket. A connection
+	 * that had it is not looked at, as it may have been freed; it finds out by
+	 * no longer being in the table.
+	 */
+	stackmap_drop_credit_(port, fd);
 	port->gens[fd] = req.gen;
 	port->conns[fd] = NULL;
 	return req.gen;
@@ -59,6 +74,8 @@ int stackmap_detach(struct stackmap_port *port, int fd)
 {
 	struct stackmap_detach req = { .fd = fd };
 
+	if (!stackmap_usable_(port))
+		return -1;
 	if (fd < 0 || (uint32_t)fd >= port->fds || !port->gens[fd]) {
 		errno = EBADF;
 		return -1;
@@ -75,6 +92,6 @@ int stackmap_detach(struct stackmap_port *port, int fd)
 
 void stackmap_forget(struct stackmap_port *port, int fd)
 {
-	if ((uint32_t)fd < port->fds && !port->conns[fd])
+	if (port && (uint32_t)fd < port->fds && !port->conns[fd])
 		port->gens[fd] = 0;
 }

@@ -2,8 +2,6 @@
 /*
  * hint.c - what to do about a port that does not open
  */
-#include <errno.h>
-
 #include "lib.h"
 
 const char *stackmap_open_hint(int err)

@@ -5,6 +5,8 @@
 #ifndef STACKMAP_LIB_H
 #define STACKMAP_LIB_H
 
+#include <errno.h>
+
 #include <stackmap/stackmap.h>
 
 /* stackmap_conn.state */
@@ -13,13 +15,15 @@
 #define CONN_PENDING	0x4	/* in port->pending */
 #define CONN_WRITABLE	0x8	/* in port->writable */
 #define CONN_LINGER	0x10	/* closed by its owner: a stackmap_linger's */
+#define CONN_SHUT	0x20	/* its owner sends nothing more */
+#define CONN_SHUT_DONE	0x40	/* and TCP knows */
 
 /**
  * struct stackmap_chunk - payload in a connection's queue
  * @next: the one behind it
  * @buf: the buffer it lies in, or STACKMAP_NO_BUF if it lies in @data
  * @off: its first byte there
- * @len: bytes
+ * @len: bytes; 0 in a mark (STACKMAP_TX_ACKED)
  * @size: bytes may be added up to this offset, 0 if the memory is not ours
  * @flags: STACKMAP_TX_*
  */
@@ -47,6 +51,87 @@ struct stackmap_linger {
 	uint64_t deadline;
 };
 
+/* Whose a buffer is */
+enum stackmap_owner {
+	BUF_SLOT,	/* a slot's, or the kernel's: nobody may name it */
+	BUF_SPARE,	/* in port->spare */
+	BUF_CALLER,	/* taken or kept */
+	BUF_QUEUE,	/* a connection's queue has it */
+	/* Given back by the caller after it was sent with STACKMAP_TX_KEEP: */
+	BUF_PARKED,	/* chunks refer to it, or the kernel cannot tell */
+	BUF_LISTED,	/* in port->parked_first ... */
+	BUF_RETURNING,	/* in a STACKMAP_TX_RETURN slot, before the sync */
+};
+
+/**
+ * struct stackmap_bufinfo - what is known of a buffer
+ * @chunks: chunks with STACKMAP_TX_KEEP that refer to it
+ * @batch: number of the sync that it was last put in a slot for, with KEEP
+ * @next: BUF_LISTED: the next one
+ * @owner: enum stackmap_owner
+ * @lent: it was sent with KEEP, so that only the kernel knows when it is idle
+ */
+struct stackmap_bufinfo {
+	uint32_t chunks;
+	uint32_t batch;
+	uint32_t next;
+	uint8_t owner;
+	bool lent;
+};
+
+/**
+ * struct stackmap_fdinfo - what is known of a connection besides stackmap_conn
+ * @acked: bytes acknowledged
+ * @credit: how much more it is to be granted
+ * @next: fd + 1 of the next with something to change, 0 if it is the last
+ * @prev: likewise
+ * @listed: it is in that list
+ * @pause: take all credit away before that
+ */
+struct stackmap_fdinfo {
+	uint64_t acked;
+	uint64_t credit;
+	uint32_t next;
+	uint32_t prev;
+	bool listed;
+	bool pause;
+};
+
+/**
+ * struct stackmap_heir - what a child needs to know of its parent's port
+ * @fd: the port's descriptor, which it inherits
+ * @fds: length of the tables
+ *
+ * The port itself reads as zeros in a child of fork() (MADV_WIPEONFORK), in
+ * which every list is empty and every ring full. The heir lies behind it and is
+ * a copy.
+ */
+struct stackmap_heir {
+	int fd;
+	uint32_t fds;
+	uint32_t *gens;
+	struct stackmap_conn **conns;
+	struct stackmap_fdinfo *infos;
+	uint32_t *spare;
+	uint32_t *tx_own;
+	struct stackmap_bufinfo *bufs;
+	uint32_t *kept;
+};
+
+/* What the port of a connection is when its port is closed: it has nothing */
+extern const struct stackmap_port stackmap_gone_;
+
+struct stackmap_heir *stackmap_heir_(struct stackmap_port *port);
+
+/* Whether a call can do anything with this port; if not, errno says why */
+static inline bool stackmap_usable_(const struct stackmap_port *port)
+{
+	if (__builtin_expect(port && port->bufs, 1))
+		return true;
+	errno = port ? ESTALE : EINVAL;
+	return false;
+}
+
 /* The attached connection with this fd and gen, or NULL */
 static inline struct stackmap_conn *
 stackmap_conn_find_(const struct stackmap_port *port, int fd, uint32_t gen)
@@ -59,12 +144,92 @@ stackmap_conn_find_(const struct stackmap_port *port, int fd, uint32_t gen)
 	return conn && conn->gen == gen ? conn : NULL;
 }
 
-/* Whether the buffer in a transmit slot was sent with STACKMAP_TX_KEEP. The
- * slot's flags do not say so any more once the kernel has refused it */
+/* Whether it is attached, and its fd its own. If not, errno says why */
+static inline bool stackmap_conn_live_(const struct stackmap_conn *conn)
+{
+	const struct stackmap_port *port = conn ? conn->port : NULL;
+
+	if (!stackmap_usable_(port))
+		return false;
+	if ((uint32_t)conn->fd < port->fds && port->conns[conn->fd] == conn)
+		return true;
+	errno = EBADF;
+	return false;
+}
+
+/* Whether the buffer is the caller's */
+static inline bool stackmap_callers_(const struct stackmap_port *port,
+				     uint32_t buf)
+{
+	return buf < port->reg.frames && port->bufs[buf].owner == BUF_CALLER;
+}
+
+/* Whether the buffer in a transmit slot was sent with STACKMAP_TX_KEEP, and
+ * another one is the slot's own */
 static inline bool stackmap_slot_lent_(const struct stackmap_port *port,
 				       const struct stackmap_slot *slot)
 {
 	return port->tx_own[slot - port->tx_slots] != STACKMAP_NO_BUF;
+}
+
+/* Make a buffer a spare one. Not if it is one, or none: somebody has written
+ * that into a slot */
+static inline void stackmap_spare_(struct stackmap_port *port, uint32_t buf)
+{
+	struct stackmap_bufinfo *info = &port->bufs[buf];
+
+	if (buf >= port->reg.frames || info->owner == BUF_SPARE)
+		return;
+	info->owner = BUF_SPARE;
+	info->lent = false;
+	port->spare[port->spares++] = buf;
+}
+
+/* Take a spare buffer, of which there must be one, for somebody */
+static inline uint32_t stackmap_unspare_(struct stackmap_port *port,
+					 enum stackmap_owner owner)
+{
+	uint32_t buf = port->spare[--port->spares];
+
+	port->bufs[buf].owner = (uint8_t)owner;
+	return buf;
+}
+
+/* As stackmap_tx_commit(), after stackmap_tx_reserve(), unchecked */
+static inline void stackmap_commit_(struct stackmap_port *port, int fd,
+				    uint32_t off, uint32_t len, uint32_t flags,
+				    uint32_t gen)
+{
+	struct stackmap_slot *slot = &port->tx_slots[port->tx_cur];
+
+	slot->fd = fd;
+	slot->off = (uint16_t)off;
+	slot->len = (uint16_t)len;
+	slot->flags = (uint16_t)flags;
+	slot->err = 0;
+	slot->gen = gen;
+	slot->taken = 0;
+	port->tx_cur = (port->tx_cur + 1) & port->tx_mask;
+}
+
+/* As stackmap_tx_commit_buf(), likewise. With KEEP, nobody's state changes */
+static inline void stackmap_commit_buf_(struct stackmap_port *port, int fd,
+					uint32_t buf, uint32_t off,
+					uint32_t len, uint32_t flags,
+					uint32_t gen)
+{
+	struct stackmap_slot *slot = &port->tx_slots[port->tx_cur];
+
+	if (flags & STACKMAP_TX_KEEP) {
+		port->tx_own[port->tx_cur] = slot->buf;
+		port->bufs[buf].batch = port->batch;
+		port->bufs[buf].lent = true;
+	} else {
+		port->bufs[buf].owner = BUF_SLOT;
+		stackmap_spare_(port, slot->buf);
+	}
+	slot->buf = buf;
+	stackmap_commit_(port, fd, off, len, flags, gen);
 }
 
 uint64_t stackmap_now_ms_(void);
@@ -79,6 +244,7 @@ int stackmap_queue_buf_(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
 			uint32_t len, uint32_t flags);
 size_t stackmap_queue_copy_(struct stackmap_conn *conn, const void *data,
 			    size_t len);
+int stackmap_queue_mark_(struct stackmap_conn *conn);
 int stackmap_queue_back_(struct stackmap_conn *conn,
 			 struct stackmap_slot *slot);
 void stackmap_queue_drop_(struct stackmap_conn *conn);
@@ -93,10 +259,24 @@ void stackmap_run_pending_(struct stackmap_port *port);
 /* refuse.c */
 void stackmap_settle_refused_(struct stackmap_port *port);
 
+/* park.c */
+void stackmap_park_(struct stackmap_port *port, uint32_t buf);
+void stackmap_unqueue_(struct stackmap_port *port, uint32_t buf);
+void stackmap_return_parked_(struct stackmap_port *port);
+void stackmap_settle_returns_(struct stackmap_port *port);
+
+/* credit.c */
+void stackmap_run_credit_(struct stackmap_port *port);
+void stackmap_drop_credit_(struct stackmap_port *port, int fd);
+void stackmap_refused_credit_(struct stackmap_conn *conn, uint64_t credit);
+
 /* linger.c */
 int stackmap_linger_(struct stackmap_conn *conn);
 void stackmap_linger_end_(struct stackmap_conn *conn);
 void stackmap_linger_expire_(struct stackmap_port *port);
+
+/* conn.c */
+void stackmap_conn_over_(struct stackmap_conn *conn);
 
 /* A payload of len more bytes of the connection is in the ring */
 static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)

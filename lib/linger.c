@@ -29,6 +29,7 @@ int stackmap_linger_(struct stackmap_conn *conn)
 	/* its slots are found by conns; with no gens, none is shown */
 	port->conns[conn->fd] = &linger->conn;
 	port->gens[conn->fd] = 0;
+	stackmap_conn_over_(conn);
 	stackmap_schedule_(&linger->conn);
 	return 0;
 }
@@ -48,6 +49,7 @@ void stackmap_linger_end_(struct stackmap_conn *conn)
 	else
 		port->linger_last = linger->prev;
 	port->lingering--;
+	/* unless its descriptor was closed by somebody else */
 	stackmap_conn_abort(conn);
 	free(linger);
 }

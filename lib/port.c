@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * port.c - opening and closing a port
+ *
+ * The mapping is not inherited by a child of fork(), and the parent's port must
+ * not be touched there. So the port lies on pages which the kernel wipes in a
+ * child, and reads as one that has nothing: see struct stackmap_heir.
  */
-#include <errno.h>
+#define _DEFAULT_SOURCE 1
+
 #include <fcntl.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -17,6 +22,58 @@
 #define LINGER_MS_DEFAULT	60000u
 
 static const struct stackmap_options defaults;
+
+const struct stackmap_port stackmap_gone_;
+
+/* -------------------------------------------------------------- its memory */
+
+/* Bytes that are wiped: whole pages */
+static size_t wiped_size(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (sizeof(struct stackmap_port) + page - 1) & ~(page - 1);
+}
+
+struct stackmap_heir *stackmap_heir_(struct stackmap_port *port)
+{
+	return (struct stackmap_heir *)((char *)port + wiped_size());
+}
+
+static struct stackmap_port *new_port(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct stackmap_port *port;
+
+	port = aligned_alloc(page, wiped_size() + page);
+	if (!port)
+		return NULL;
+	memset(port, 0, wiped_size() + page);
+	if (madvise(port, wiped_size(), MADV_WIPEONFORK)) {
+		free(port);
+		return NULL;
+	}
+	port->map = MAP_FAILED;
+	port->fd = -1;
+	return port;
+}
+
+static void free_port(struct stackmap_port *port)
+{
+	struct stackmap_heir *heir = stackmap_heir_(port);
+
+	free(heir->spare);
+	free(heir->tx_own);
+	free(heir->bufs);
+	free(heir->kept);
+	free(heir->gens);
+	free(heir->conns);
+	free(heir->infos);
+	madvise(port, wiped_size(), MADV_KEEPONFORK);
+	free(port);
+}
+
+/* ----------------------------------------------------------------- opening */
 
 static int check_reserved(const struct stackmap_options *opt)
 {
@@ -87,19 +144,27 @@ static void init_rings(struct stackmap_port *port)
 static int init_bufs(struct stackmap_port *port)
 {
 	const struct stackmap_register *reg = &port->reg;
-	const unsigned char *extra = port->map;
+	struct stackmap_heir *heir = stackmap_heir_(port);
+	const uint32_t *extra;
 	uint32_t i;
 
-	/* malloc(0) may return NULL: one more */
-	port->spare = malloc((reg->extra_bufs + 1) * sizeof(*port->spare));
-	port->tx_own = malloc(reg->tx_slots * sizeof(*port->tx_own));
-	if (!port->spare || !port->tx_own)
+	extra = (const uint32_t *)((const char *)port->map + reg->extra_off);
+	/* whatever happens, there are no more spare ones than there are at all */
+	heir->spare = malloc(reg->frames * sizeof(*heir->spare));
+	heir->tx_own = malloc(reg->tx_slots * sizeof(*heir->tx_own));
+	heir->kept = calloc(reg->rx_slots + reg->tx_slots, sizeof(*heir->kept));
+	heir->bufs = calloc(reg->frames, sizeof(*heir->bufs));
+	if (!heir->spare || !heir->tx_own || !heir->kept || !heir->bufs)
 		return -1;
-	memcpy(port->spare, extra + reg->extra_off,
-	       reg->extra_bufs * sizeof(*port->spare));
-	port->spares = reg->extra_bufs;
+	port->spare = heir->spare;
+	port->tx_own = heir->tx_own;
+	port->kept = heir->kept;
+	port->bufs = heir->bufs;
+	for (i = 0; i < reg->extra_bufs; i++)
+		stackmap_spare_(port, extra[i]);
 	for (i = 0; i < reg->tx_slots; i++)
 		port->tx_own[i] = STACKMAP_NO_BUF;
+	port->returns_max = reg->tx_slots / 2;
 	return 0;
 }
 
@@ -125,13 +190,17 @@ struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
 
 	if (!opt)
 		opt = &defaults;
+	if (!ifname) {
+		errno = EINVAL;
+		return NULL;
+	}
 	if (check_reserved(opt))
 		return NULL;
-	port = calloc(1, sizeof(*port));
+	port = new_port();
 	if (!port)
 		return NULL;
-	port->map = MAP_FAILED;
 	port->fd = open(STACKMAP_DEVICE, O_RDWR | O_CLOEXEC);
+	stackmap_heir_(port)->fd = port->fd;
 	if (port->fd < 0 || do_register(port, ifname, queue, opt) ||
 	    do_map(port) || init_limits(port, opt) || init_bufs(port)) {
 		stackmap_close(port);
@@ -141,26 +210,72 @@ struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
 	return port;
 }
 
+/* The connection's owner may use it after the port has gone */
+static void leave(struct stackmap_conn *conn)
+{
+	uint32_t gen = conn->gen;
+
+	conn->port = (struct stackmap_port *)&stackmap_gone_;
+	stackmap_conn_over_(conn);
+	/* it still has its socket: stackmap_conn_close() closes it */
+	conn->gen = gen;
+	conn->err = ESTALE;
+}
+
+/* In a child: what a connection has there, nothing else */
+static void leave_child(struct stackmap_conn *conn)
+{
+	struct stackmap_chunk *chunk;
+
+	while ((chunk = conn->first)) {
+		conn->first = chunk->next;
+		free(chunk);
+	}
+	if (conn->state & CONN_LINGER) {
+		close(conn->fd);
+		free(conn);
+	} else {
+		leave(conn);
+	}
+}
+
+static void close_conns(struct stackmap_port *port)
+{
+	while (port->linger_first)
+		stackmap_linger_end_(&port->linger_first->conn);
+	for (uint32_t fd = 0; fd < port->fds; fd++) {
+		if (port->conns[fd]) {
+			stackmap_queue_drop_(port->conns[fd]);
+			leave(port->conns[fd]);
+		}
+	}
+}
+
+static void close_child(struct stackmap_heir *heir)
+{
+	for (uint32_t fd = 0; fd < heir->fds; fd++) {
+		if (heir->conns[fd])
+			leave_child(heir->conns[fd]);
+	}
+}
+
 void stackmap_close(struct stackmap_port *port)
 {
 	int err = errno;
 
 	if (!port)
 		return;
-	while (port->linger_first)
-		stackmap_linger_end_(&port->linger_first->conn);
-	for (uint32_t fd = 0; fd < port->fds; fd++) {
-		if (port->conns[fd])
-			stackmap_queue_drop_(port->conns[fd]);
+	/* NULL: wiped, as this is a child's */
+	if (port->map) {
+		if (port->bufs)
+			close_conns(port);
+		if (port->map != MAP_FAILED)
+			munmap(port->map, port->reg.map_size);
+	} else {
+		close_child(stackmap_heir_(port));
 	}
-	if (port->map != MAP_FAILED)
-		munmap(port->map, port->reg.map_size);
-	if (port->fd >= 0)
-		close(port->fd);
-	free(port->spare);
-	free(port->tx_own);
-	free(port->gens);
-	free(port->conns);
-	free(port);
+	if (stackmap_heir_(port)->fd >= 0)
+		close(stackmap_heir_(port)->fd);
+	free_port(port);
 	errno = err;
 }

@@ -6,6 +6,9 @@
 
 #include "lib.h"
 
+/* Nothing may be added to a chunk with one of these, as they are about its end */
+#define SEALED	(STACKMAP_TX_MORE | STACKMAP_TX_ACKED)
+
 static void add_last(struct stackmap_conn *conn, struct stackmap_chunk *chunk)
 {
 	chunk->next = NULL;
@@ -37,6 +40,14 @@ static struct stackmap_chunk *del_first(struct stackmap_conn *conn)
 	return chunk;
 }
 
+/* What becomes of a buffer that is the chunk's own is up to the caller */
+static void free_chunk(struct stackmap_port *port, struct stackmap_chunk *chunk)
+{
+	if (chunk->flags & STACKMAP_TX_KEEP)
+		stackmap_unqueue_(port, chunk->buf);
+	free(chunk);
+}
+
 static unsigned char *chunk_base(const struct stackmap_port *port,
 				 struct stackmap_chunk *chunk)
 {
@@ -46,9 +57,8 @@ static unsigned char *chunk_base(const struct stackmap_port *port,
 }
 
 /* A chunk for a buffer whose owner the queue becomes, or which is lent to it */
-static struct stackmap_chunk *new_buf(const struct stackmap_port *port,
-				      uint32_t buf, uint32_t off, uint32_t len,
-				      uint32_t flags)
+static struct stackmap_chunk *new_buf(struct stackmap_port *port, uint32_t buf,
+				      uint32_t off, uint32_t len, uint32_t flags)
 {
 	struct stackmap_chunk *chunk = malloc(sizeof(*chunk));
 
@@ -59,6 +69,12 @@ static struct stackmap_chunk *new_buf(const struct stackmap_port *port,
 	chunk->len = len;
 	chunk->flags = flags;
 	chunk->size = flags & STACKMAP_TX_KEEP ? 0 : port->seg_max;
+	if (flags & STACKMAP_TX_KEEP) {
+		port->bufs[buf].chunks++;
+		port->bufs[buf].lent = true;
+	} else {
+		port->bufs[buf].owner = BUF_QUEUE;
+	}
 	return chunk;
 }
 
@@ -86,7 +102,7 @@ static struct stackmap_chunk *new_empty(struct stackmap_port *port)
 		return new_heap(port->seg_max, 0);
 	chunk = new_buf(port, port->spare[port->spares - 1], 0, 0, 0);
 	if (chunk)
-		port->spares--;
+		stackmap_unspare_(port, BUF_QUEUE);
 	return chunk;
 }
 
@@ -97,7 +113,7 @@ static uint32_t fill(struct stackmap_conn *conn, struct stackmap_chunk *chunk,
 	uint32_t end = chunk->off + chunk->len;
 	uint32_t n;
 
-	if (chunk->size <= end || (chunk->flags & STACKMAP_TX_MORE))
+	if (chunk->size <= end || (chunk->flags & SEALED))
 		return 0;
 	n = chunk->size - end;
 	if (n > len)
@@ -141,6 +157,22 @@ size_t stackmap_queue_copy_(struct stackmap_conn *conn, const void *data,
 	return done;
 }
 
+/* Queue a mark. Returns -1 without memory */
+int stackmap_queue_mark_(struct stackmap_conn *conn)
+{
+	struct stackmap_chunk *chunk;
+
+	if (conn->last) {
+		conn->last->flags |= STACKMAP_TX_ACKED;
+		return 0;
+	}
+	chunk = new_heap(0, STACKMAP_TX_ACKED);
+	if (!chunk)
+		return -1;
+	add_last(conn, chunk);
+	return 0;
+}
+
 /*
  * Put what is left of a refused slot back to the front. The slot must have a
  * buffer of its own afterwards: a spare one, or else its payload moves out of
@@ -149,17 +181,17 @@ size_t stackmap_queue_copy_(struct stackmap_conn *conn, const void *data,
 int stackmap_queue_back_(struct stackmap_conn *conn, struct stackmap_slot *slot)
 {
 	struct stackmap_port *port = conn->port;
-	uint32_t flags = slot->flags & STACKMAP_TX_MORE;
+	uint32_t flags = slot->flags & SEALED;
 	struct stackmap_chunk *chunk;
 
 	if (stackmap_slot_lent_(port, slot))
 		flags |= STACKMAP_TX_KEEP;
-	if ((flags & STACKMAP_TX_KEEP) || port->spares) {
+	if ((flags & STACKMAP_TX_KEEP) || (port->spares && slot->len)) {
 		chunk = new_buf(port, slot->buf, slot->off, slot->len, flags);
 		if (!chunk)
 			return -1;
 		if (!(flags & STACKMAP_TX_KEEP))
-			slot->buf = port->spare[--port->spares];
+			slot->buf = stackmap_unspare_(port, BUF_SLOT);
 	} else {
 		chunk = new_heap(slot->len, flags);
 		if (!chunk)
@@ -183,8 +215,8 @@ void stackmap_queue_drop_(struct stackmap_conn *conn)
 
 		if (chunk->buf != STACKMAP_NO_BUF &&
 		    !(chunk->flags & STACKMAP_TX_KEEP))
-			port->spare[port->spares++] = chunk->buf;
-		free(chunk);
+			stackmap_spare_(port, chunk->buf);
+		free_chunk(port, chunk);
 	}
 }
 
@@ -203,14 +235,14 @@ void stackmap_pump_(struct stackmap_conn *conn)
 		if (chunk->buf == STACKMAP_NO_BUF) {
 			memcpy(stackmap_buf(port, slot->buf),
 			       chunk->data + chunk->off, chunk->len);
-			stackmap_tx_commit(port, conn->fd, 0, chunk->len,
-					   chunk->flags, conn->gen);
+			stackmap_commit_(port, conn->fd, 0, chunk->len,
+					 chunk->flags, conn->gen);
 		} else {
-			stackmap_tx_commit_buf(port, conn->fd, chunk->buf,
-					       chunk->off, chunk->len,
-					       chunk->flags, conn->gen);
+			stackmap_commit_buf_(port, conn->fd, chunk->buf,
+					     chunk->off, chunk->len,
+					     chunk->flags, conn->gen);
 		}
 		stackmap_in_ring_(conn, chunk->len);
-		free(chunk);
+		free_chunk(port, chunk);
 	}
 }

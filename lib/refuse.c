@@ -2,8 +2,6 @@
 /*
  * refuse.c - transmit slots that the kernel did not take
  */
-#include <errno.h>
-
 #include "lib.h"
 
 /* A slot that is to be shown, or was just now, must not be filled */
@@ -16,6 +14,10 @@ static void protect(struct stackmap_port *port, uint32_t i)
 
 static void settle(struct stackmap_conn *conn, struct stackmap_slot *slot)
 {
+	if (slot->err == EAGAIN && (slot->flags & STACKMAP_TX_CREDIT)) {
+		stackmap_refused_credit_(conn, slot->data);
+		return;
+	}
 	if (conn->err)
 		return;
 	if (slot->err != EAGAIN) {
@@ -66,6 +68,8 @@ void stackmap_settle_refused_(struct stackmap_port *port)
 
 struct stackmap_slot *stackmap_next_refused(struct stackmap_port *port)
 {
+	if (!stackmap_usable_(port))
+		return NULL;
 	while (port->refused_left) {
 		uint32_t i = port->refused_cur;
 

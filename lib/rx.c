@@ -2,8 +2,6 @@
 /*
  * rx.c - events in receive slots
  */
-#include <errno.h>
-
 #include "lib.h"
 
 bool stackmap_rx_event_(struct stackmap_port *port,
@@ -12,11 +10,21 @@ bool stackmap_rx_event_(struct stackmap_port *port,
 	struct stackmap_conn *conn;
 
 	conn = stackmap_conn_find_(port, slot->fd, slot->gen);
-	if (conn && (slot->flags & STACKMAP_RX_ERROR))
-		stackmap_fail_(conn, slot->err ? slot->err : EIO);
-	else if (conn && (slot->flags & (STACKMAP_RX_ROOM |
-					 STACKMAP_RX_CONNECTED)))
-		stackmap_unblock_(conn);
+	if (conn) {
+		struct stackmap_fdinfo *info = &port->infos[slot->fd];
+
+		/* the kernel counts anew with each connect() */
+		if (slot->flags & STACKMAP_RX_CONNECTED)
+			info->acked = 0;
+		/* it tells the lower half of the count, which only grows */
+		if (slot->flags & STACKMAP_RX_ACKED)
+			info->acked += slot->taken - (uint32_t)info->acked;
+		/* the last, as a lingering one is gone after it */
+		if (slot->flags & STACKMAP_RX_ERROR)
+			stackmap_fail_(conn, slot->err ? slot->err : EIO);
+		else if (slot->flags & (STACKMAP_RX_ROOM | STACKMAP_RX_CONNECTED))
+			stackmap_unblock_(conn);
+	}
 	return slot->flags && (uint32_t)slot->fd < port->fds &&
 	       port->gens[slot->fd] == slot->gen;
 }

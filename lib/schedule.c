@@ -6,6 +6,8 @@
  * then only a STACKMAP_RX_ROOM event wakes it, so that a sync does nothing for
  * any number of slow readers.
  */
+#include <sys/socket.h>
+
 #include "lib.h"
 
 /* After a change: find the list for a connection that is not in pending */
@@ -15,14 +17,27 @@ void stackmap_schedule_(struct stackmap_conn *conn)
 
 	if (conn->state & CONN_BLOCKED)
 		return;
-	if (conn->first)
+	if (conn->first) {
 		stackmap_pend_(conn);
-	else if (conn->state & CONN_LINGER) {
+		return;
+	}
+	if (conn->state & CONN_LINGER) {
 		if (unsent)
 			stackmap_pend_(conn);
 		else
 			stackmap_linger_end_(conn);
-	} else if (conn->state & CONN_WANT) {
+		return;
+	}
+	if ((conn->state & (CONN_SHUT | CONN_SHUT_DONE)) == CONN_SHUT) {
+		if (unsent) {
+			stackmap_pend_(conn);
+			return;
+		}
+		/* where that fails there is an error to be told anyway */
+		conn->state |= CONN_SHUT_DONE;
+		shutdown(conn->fd, SHUT_WR);
+	}
+	if (conn->state & CONN_WANT) {
 		if (unsent > conn->port->send_max / 2)
 			stackmap_pend_(conn);
 		else

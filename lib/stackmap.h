@@ -19,6 +19,13 @@
  * as many ports as it has threads. The library keeps no global state. Calls
  * fail with -1 or NULL and set errno. Sizes and offsets are in bytes.
  *
+ * Every call may also fail with EINVAL (an argument is NULL, or no such thing)
+ * and with ESTALE: the port is not this process's. After fork() it is the
+ * parent's alone: in the child calls fail so, nothing is received, and
+ * stackmap_close(), stackmap_conn_close() and stackmap_conn_abort() free memory
+ * and close the child's descriptors, of which the parent notices nothing. The
+ * same holds for connections whose port has been closed.
+ *
  * Find it in the source tree with -Ilib/include, installed with pkg-config
  * libstackmap; either way it is <stackmap/stackmap.h>, and the kernel ABI,
  * which it includes, is <stackmap/uapi.h>.
@@ -26,11 +33,19 @@
 #ifndef STACKMAP_H
 #define STACKMAP_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/types.h>
+
+#ifdef __cplusplus
+/* Structures and calls of one name, and a ring's slots, are C's right */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 
 #include <stackmap/uapi.h>
 
@@ -44,6 +59,8 @@ extern "C" {
 struct stackmap_conn;
 struct stackmap_chunk;
 struct stackmap_linger;
+struct stackmap_bufinfo;
+struct stackmap_fdinfo;
 
 /* ----------------------------------------------------------- opening a port */
 
@@ -131,6 +148,20 @@ struct stackmap_port {
 	struct stackmap_ring *tx_ring;
 	void *map;
 	struct stackmap_register reg;
+
+	/* what the inline functions above never look at may grow */
+	struct stackmap_bufinfo *bufs;	/* by buffer: whose it is; else unusable */
+	struct stackmap_fdinfo *infos;	/* by fd */
+	uint32_t *kept;		/* by slot, rx then tx: batch it was kept in */
+	uint32_t parked_first;	/* given back, but something refers to them */
+	uint32_t parked_last;
+	uint32_t parked;	/* length of that list */
+	uint32_t returns;	/* STACKMAP_TX_RETURN slots in the ring */
+	uint32_t returns_max;	/* how many the next sync may take */
+	uint32_t control_first;	/* fds with credit to change, from 1 */
+	uint32_t control_last;
+	uint32_t woken;		/* by another thread; atomic */
+	uint32_t wake_seen;
 };
 
 /**
@@ -165,7 +196,8 @@ const char *stackmap_open_hint(int err);
  * Sockets become ordinary ones and stay open, except those which were given to
  * stackmap_conn_close() and are lingering: these are closed, and what they had
  * queued is lost. Every stackmap_conn that is attached must still exist, and can
- * be freed afterwards. errno is left as it was.
+ * be freed afterwards; or closed: stackmap_conn_close() closes its socket then.
+ * errno is left as it was.
  */
 void stackmap_close(struct stackmap_port *port);
 
@@ -178,7 +210,7 @@ void stackmap_close(struct stackmap_port *port);
  */
 static inline int stackmap_fd(const struct stackmap_port *port)
 {
-	return port->fd;
+	return port->map ? port->fd : -1;
 }
 
 /**
@@ -303,11 +335,41 @@ int stackmap_idle(struct stackmap_port *port);
  * @port: the port
  * @timeout_ms: sleep at most so many milliseconds; 0 not at all, -1 without end
  *
- * Return: as stackmap_sync(), and 0 when the time has passed. A signal handler
- * that ran meanwhile ends the sleep with -1 and EINTR, as in poll(), so that a
- * loop can look at its flags; nothing is lost, call it again.
+ * Return: as stackmap_sync(), and 0 when the time has passed or after
+ * stackmap_wake(). A signal handler that ran meanwhile ends the sleep with -1
+ * and EINTR, as in poll(), so that a loop can look at its flags; nothing is
+ * lost, call it again. A signal that comes just before the sleep does not end
+ * it: stackmap_pwait().
  */
 int stackmap_wait(struct stackmap_port *port, int timeout_ms);
+
+/**
+ * stackmap_pwait() - as stackmap_wait(), with other signals let in meanwhile
+ * @port: the port
+ * @timeout_ms: as above
+ * @sigmask: the signal mask while it sleeps, as in ppoll(); NULL: as it is
+ *
+ * For programs which block signals everywhere else, so that none comes between
+ * looking at a flag and the sleep. Signals that @sigmask lets in are handled in
+ * every call, also when there is something to look at: that is returned then.
+ *
+ * Return: as stackmap_wait().
+ */
+int stackmap_pwait(struct stackmap_port *port, int timeout_ms,
+		   const sigset_t *sigmask);
+
+/**
+ * stackmap_wake() - end a wait, from any thread
+ * @port: the port, which is not being closed
+ *
+ * The stackmap_wait() or stackmap_pwait() that sleeps now, or else the next
+ * one, does not (go on to) sleep, and returns 0 if there is nothing to look at. A
+ * stackmap_sync() that waits for the NIC ends its wait, too. stackmap_fd() polls
+ * readable until the next sync.
+ *
+ * Return: 0, or -1 and errno.
+ */
+int stackmap_wake(struct stackmap_port *port);
 
 /* ------------------------------------------------------------------ buffers */
 
@@ -336,10 +398,14 @@ uint32_t stackmap_buf_take(struct stackmap_port *port);
 /**
  * stackmap_buf_give() - give a taken or kept buffer back
  * @port: the port
- * @buf: a buffer of the caller's
+ * @buf: a buffer of the caller's, which must not look at it any more
  *
- * Return: 0, or -1 and EINVAL: no such buffer, or there are as many spare ones
- * as there can be, so that this one was given back before.
+ * One that was sent with STACKMAP_TX_KEEP may still be queued, or not be
+ * acknowledged by the peer. That is the library's and the kernel's business: it
+ * is not used again before it is idle. In exchange a later sync makes another
+ * one spare, the next as a rule.
+ *
+ * Return: 0, or -1 and EINVAL: it is not the caller's, or there is no such.
  */
 int stackmap_buf_give(struct stackmap_port *port, uint32_t buf);
 
@@ -358,7 +424,8 @@ static inline uint32_t stackmap_buf_spares(const struct stackmap_port *port)
  * payload is no longer reachable through the slot; off and len stay.
  *
  * Return: the buffer, the caller's as after stackmap_buf_take(), or
- * STACKMAP_NO_BUF and ENOBUFS when no spare one is left: copy, then.
+ * STACKMAP_NO_BUF and errno: ENOBUFS (no spare one is left: copy, then), EINVAL
+ * (not such a slot, or it was kept before, or the buffer was given back since).
  */
 uint32_t stackmap_keep(struct stackmap_port *port, struct stackmap_slot *slot);
 
@@ -376,8 +443,8 @@ bool stackmap_rx_event_(struct stackmap_port *port,
  * Slots come in the order of the ring. A slot says in flags what it is:
  * STACKMAP_RX_DATA with payload, or events. Those of sockets which have been
  * detached, forgotten or closed through the library are skipped, also when they
- * came in this batch. The send queues look at STACKMAP_RX_ROOM and
- * STACKMAP_RX_ERROR here, before the caller does.
+ * came in this batch. The library looks at STACKMAP_RX_ROOM, _ERROR and _ACKED
+ * here, before the caller does.
  *
  * Return: a slot, valid until the next sync, or NULL when there are no more.
  * The caller may stop anywhere: the rest is shown after the next sync.
@@ -415,14 +482,26 @@ static inline void *stackmap_rx_data(const struct stackmap_port *port,
  * stackmap_rx_conn() - the connection that a receive slot belongs to
  * @slot: a slot of a socket that stackmap_conn_attach() attached
  *
- * Return: its struct stackmap_conn. It is the cookie: a listener attached with
- * cookie 0 yields NULL here.
+ * Return: its struct stackmap_conn. It is the cookie, and not looked at: a
+ * listener attached with cookie 0 yields NULL here, whatever happens to it. With
+ * other cookies use stackmap_slot_conn().
  */
 static inline struct stackmap_conn *
 stackmap_rx_conn(const struct stackmap_slot *slot)
 {
 	return (struct stackmap_conn *)(uintptr_t)slot->data;
 }
+
+/**
+ * stackmap_slot_conn() - the connection that a slot belongs to, if any
+ * @port: the port
+ * @slot: any slot
+ *
+ * Return: the struct stackmap_conn that is attached, or NULL: it is of another
+ * socket, such as a listener, or of one that is closed.
+ */
+struct stackmap_conn *stackmap_slot_conn(const struct stackmap_port *port,
+					 const struct stackmap_slot *slot);
 
 /* ----------------------------------------------------- transmit, slot by slot */
 
@@ -464,19 +543,27 @@ stackmap_tx_reserve(struct stackmap_port *port)
  * @port: the port; stackmap_tx_reserve() has just returned a slot
  * @fd: an attached socket, without a stackmap_conn
  * @off: first byte in the buffer
- * @len: number of bytes; off + len <= stackmap_frame_size()
- * @flags: STACKMAP_TX_MORE or 0
+ * @len: number of bytes; off + len <= stackmap_frame_size(). 0 for the requests
+ *	without payload, STACKMAP_TX_ACKED and STACKMAP_TX_CREDIT
+ * @flags: STACKMAP_TX_MORE, STACKMAP_TX_ACKED, both or 0; or STACKMAP_TX_CREDIT,
+ *	with the number in slot->data
  * @gen: what stackmap_attach() returned, or 0 not to have it compared
  *
- * The fields are not checked here; the kernel refuses what is wrong with them.
+ * What is wrong with the fields the kernel refuses, as far as they fit in them.
  * The buffer is the kernel's from the next sync, unless the slot is refused.
+ *
+ * Return: 0, or -1 when the ring is full (nothing was reserved) or a number does
+ * not fit in its field. Nothing is sent then, and errno is left as it was.
  */
-static inline void stackmap_tx_commit(struct stackmap_port *port, int fd,
-				      uint32_t off, uint32_t len,
-				      uint32_t flags, uint32_t gen)
+static inline int stackmap_tx_commit(struct stackmap_port *port, int fd,
+				     uint32_t off, uint32_t len,
+				     uint32_t flags, uint32_t gen)
 {
-	struct stackmap_slot *slot = &port->tx_slots[port->tx_cur];
+	struct stackmap_slot *slot = stackmap_tx_reserve(port);
 
+	if (!slot || ((off | len | flags) & ~(uint32_t)UINT16_MAX) ||
+	    (flags & (STACKMAP_TX_KEEP | STACKMAP_TX_RETURN)))
+		return -1;
 	slot->fd = fd;
 	slot->off = (uint16_t)off;
 	slot->len = (uint16_t)len;
@@ -485,30 +572,29 @@ static inline void stackmap_tx_commit(struct stackmap_port *port, int fd,
 	slot->gen = gen;
 	slot->taken = 0;
 	port->tx_cur = (port->tx_cur + 1) & port->tx_mask;
+	return 0;
 }
 
 /**
  * stackmap_tx_commit_buf() - send another buffer than the reserved slot's own
  * @port: as above, and so on
+ * @fd: an attached socket, without a stackmap_conn
  * @buf: a buffer of the caller's: taken or kept
+ * @off: first byte in it
+ * @len: number of bytes, at least 1
  * @flags: with STACKMAP_TX_KEEP the buffer stays the caller's, and the bytes
  *	must not change until the peer has acknowledged them. Without, it is the
- *	slot's from now on, and the slot's own buffer becomes a spare one
+ *	slot's from now on, and the slot's own buffer becomes a spare one (if
+ *	it was sent with STACKMAP_TX_KEEP before, it is as if it were so now,
+ *	and given back after that)
+ * @gen: as above
+ *
+ * Return: 0, or -1 and errno: EINVAL (not the caller's buffer, or out of range),
+ * ENOBUFS (the ring is full). The buffer is the caller's then.
  */
-static inline void stackmap_tx_commit_buf(struct stackmap_port *port, int fd,
-					  uint32_t buf, uint32_t off,
-					  uint32_t len, uint32_t flags,
-					  uint32_t gen)
-{
-	struct stackmap_slot *slot = &port->tx_slots[port->tx_cur];
-
-	if (flags & STACKMAP_TX_KEEP)
-		port->tx_own[port->tx_cur] = slot->buf;
-	else
-		port->spare[port->spares++] = slot->buf;
-	slot->buf = buf;
-	stackmap_tx_commit(port, fd, off, len, flags, gen);
-}
+int stackmap_tx_commit_buf(struct stackmap_port *port, int fd, uint32_t buf,
+			   uint32_t off, uint32_t len, uint32_t flags,
+			   uint32_t gen);
 
 /**
  * stackmap_next_refused() - the next slot that the last sync did not send
@@ -567,7 +653,7 @@ int stackmap_conn_attach(struct stackmap_conn *conn, struct stackmap_port *port,
  * As stackmap_detach().
  *
  * Return: the socket, the caller's again, or -1 and errno: EBUSY (something is
- * queued or in the ring), ENODEV.
+ * queued or in the ring), ENODEV, EBADF (closed or detached before).
  */
 int stackmap_conn_detach(struct stackmap_conn *conn);
 
@@ -578,9 +664,12 @@ int stackmap_conn_detach(struct stackmap_conn *conn);
  *
  * Nothing more is received. The socket is closed here, or by the sync that
  * gives the last queued byte to TCP, or by the first one after
- * stackmap_options.linger_ms.
+ * stackmap_options.linger_ms. Buffers that were sent with STACKMAP_TX_KEEP can
+ * be given back before or after.
  *
- * Return: 0, or -1 and ENOMEM: it was closed, but what was queued is lost.
+ * Return: 0, or -1 and ENOMEM: it was closed, but what was queued is lost; or
+ * EBADF: closed or detached before, or its descriptor was closed by close() and
+ * is somebody else's now. Nothing is done then.
  */
 int stackmap_conn_close(struct stackmap_conn *conn);
 
@@ -589,9 +678,74 @@ int stackmap_conn_close(struct stackmap_conn *conn);
  * @conn: the connection; the caller may free it afterwards
  *
  * The peer sees a FIN, or a reset if it set SO_LINGER to 0 or if payload has
- * come that was not delivered, as after close().
+ * come that was not delivered, as after close(). Nothing is done if it was closed
+ * before.
  */
 void stackmap_conn_abort(struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_shutdown() - send nothing more: a FIN behind what is queued
+ * @conn: the connection; it goes on receiving
+ *
+ * As shutdown(SHUT_WR), by the sync that gives the last queued byte to TCP, or
+ * at once if there is none. stackmap_send() fails with EPIPE from now on.
+ *
+ * Return: 0, or -1 and errno: EBADF (closed or detached before), or what the
+ * connection failed with.
+ */
+int stackmap_conn_shutdown(struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_pause() - deliver no more payload of it for now
+ * @conn: the connection
+ *
+ * From the next sync that has room for it. What comes stays in the socket, whose
+ * window closes; STACKMAP_RX_FIN and _ERROR wait behind it. Sending goes on.
+ *
+ * Return: 0, or -1 and errno: EBADF (closed or detached before).
+ */
+int stackmap_conn_pause(struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_resume() - deliver payload without bound, as after attaching
+ * @conn: the connection
+ *
+ * Return: as stackmap_conn_pause().
+ */
+int stackmap_conn_resume(struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_credit() - have so many more bytes delivered than now
+ * @conn: the connection; paused at first, or else there is no bound to add to
+ * @bytes: how many
+ *
+ * Return: as stackmap_conn_pause().
+ */
+int stackmap_conn_credit(struct stackmap_conn *conn, uint64_t bytes);
+
+/**
+ * stackmap_conn_acked() - how many bytes the peer has acknowledged
+ * @conn: the connection
+ *
+ * As told by the last STACKMAP_RX_ACKED event that stackmap_rx_next() came by.
+ *
+ * Return: bytes since it was attached (or connected, if that was later).
+ */
+uint64_t stackmap_conn_acked(const struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_tell_acked() - ask to hear when all of it is acknowledged
+ * @conn: the connection
+ *
+ * When the peer has acknowledged everything that was accepted until now, the
+ * connection gets a receive slot with STACKMAP_RX_ACKED. If this is called
+ * several times, there is one after the last, and possibly others before. It can
+ be asked after stackmap_conn_shutdown(), too.
+ *
+ * Return: 0, or -1 and errno: ENOMEM, EBADF (closed or detached before), or what
+ * the connection failed with.
+ */
+int stackmap_conn_tell_acked(struct stackmap_conn *conn);
 
 /** stackmap_conn_fd() - its socket, for getpeername(), setsockopt() and so on */
 static inline int stackmap_conn_fd(const struct stackmap_conn *conn)
@@ -654,13 +808,15 @@ ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len);
  * @off: first byte in it
  * @len: number of bytes, at least 1
  * @flags: STACKMAP_TX_KEEP: the buffer stays the caller's, who does not change
- *	these bytes before the peer has acknowledged them; without, it is the
- *	library's after success. STACKMAP_TX_MORE: more of the message follows
+ *	these bytes before the peer has acknowledged them, or has given it back
+ *	(stackmap_buf_give()); without, it is the library's after success.
+ *	STACKMAP_TX_MORE: more of the message follows. STACKMAP_TX_ACKED: as
+ *	stackmap_conn_tell_acked() after it
  *
  * All or nothing.
  *
- * Return: 0, or -1 and errno as stackmap_send(), and EINVAL (out of range). The
- * buffer is the caller's then.
+ * Return: 0, or -1 and errno as stackmap_send(), and EINVAL (out of range, or not
+ * the caller's buffer). The buffer is the caller's then.
  */
 int stackmap_send_buf(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
 		      uint32_t len, unsigned int flags);
@@ -699,6 +855,7 @@ static inline uint32_t stackmap_lingering(const struct stackmap_port *port)
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 
 #endif /* STACKMAP_H */

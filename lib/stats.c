@@ -2,7 +2,6 @@
 /*
  * stats.c - what ports there are, and their counters
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -13,6 +12,10 @@ int stackmap_stats(unsigned int index, struct stackmap_info *info)
 {
 	int fd, ret, err;
 
+	if (!info) {
+		errno = EINVAL;
+		return -1;
+	}
 	fd = open(STACKMAP_DEVICE, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -1;

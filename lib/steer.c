@@ -2,7 +2,6 @@
 /*
  * steer.c - connections to the listener of the queue on which they arrive
  */
-#include <errno.h>
 #include <linux/filter.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -22,7 +21,7 @@ int stackmap_steer(int listener, const unsigned int *queues, unsigned int n)
 	unsigned int i;
 	int ret;
 
-	if (!n || n > QUEUES_MAX) {
+	if (!queues || !n || n > QUEUES_MAX) {
 		errno = EINVAL;
 		return -1;
 	}

@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
 /* cmocka wants the headers above */
 #include <cmocka.h>
 
@@ -33,7 +35,11 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...);
 void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd,
 		  off_t off);
 int __wrap_munmap(void *addr, size_t len);
-int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+int __wrap_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *ts,
+		 const sigset_t *sigmask);
+int __wrap_shutdown(int fd, int how);
+void *__real_aligned_alloc(size_t align, size_t size);
+void *__wrap_aligned_alloc(size_t align, size_t size);
 unsigned int __wrap_if_nametoindex(const char *name);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
@@ -69,6 +75,11 @@ void *__wrap_calloc(size_t n, size_t size)
 void *__wrap_realloc(void *p, size_t size)
 {
 	return out_of_memory() ? NULL : __real_realloc(p, size);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t size)
+{
+	return out_of_memory() ? NULL : __real_aligned_alloc(align, size);
 }
 
 void fk_append(struct fk_bytes *bytes, const void *p, size_t len)
@@ -140,16 +151,50 @@ static unsigned char *frame(uint32_t buf)
 	return fk.frames + (size_t)buf * fk.reg.frame_size;
 }
 
+/* Whether TCP refers to a buffer */
+static bool busy(uint32_t buf)
+{
+	for (size_t i = 0; i < fk.nflights; i++) {
+		if (fk.flights[i].buf == buf)
+			return true;
+	}
+	return false;
+}
+
+/* How much of a socket's out the peer has acknowledged: up to the first flight */
+static size_t acked(const struct fk_sock *sock)
+{
+	size_t n = sock->out.len;
+
+	for (size_t i = 0; i < fk.nflights; i++) {
+		const struct fk_flight *f = &fk.flights[i];
+
+		if (f->gen == sock->gen && f->end - f->len < n)
+			n = f->end - f->len;
+	}
+	return n;
+}
+
+static uint32_t take_idle(void)
+{
+	uint32_t buf = fk.idle[--fk.idles];
+
+	fk.ours[buf] = false;
+	memset(frame(buf), 0xee, fk.reg.frame_size);
+	return buf;
+}
+
 static void land(size_t i)
 {
-	struct fk_flight *f = &fk.flights[i];
+	struct fk_flight f = fk.flights[i];
 
-	if (memcmp(frame(f->buf) + f->off, f->copy, f->len))
+	/* what was sent must be what is there when it was acknowledged */
+	if (memcmp(frame(f.buf) + f.off, f.copy, f.len))
 		fk.violations++;
-	if (!f->kept)
-		fk.idle[fk.idles++] = f->buf;
-	free(f->copy);
-	*f = fk.flights[--fk.nflights];
+	free(f.copy);
+	fk.flights[i] = fk.flights[--fk.nflights];
+	if (fk.ours[f.buf] && !busy(f.buf))
+		fk.idle[fk.idles++] = f.buf;
 }
 
 void fk_ack_all(void)
@@ -158,7 +203,8 @@ void fk_ack_all(void)
 		land(fk.nflights - 1);
 }
 
-static void take_off(const struct stackmap_slot *slot, uint32_t len, bool kept)
+static void take_off(const struct stackmap_slot *slot, uint32_t len,
+		     const struct fk_sock *sock)
 {
 	struct fk_flight *f;
 
@@ -168,14 +214,36 @@ static void take_off(const struct stackmap_slot *slot, uint32_t len, bool kept)
 	f->buf = slot->buf;
 	f->off = slot->off;
 	f->len = len;
-	f->kept = kept;
+	f->gen = sock->gen;
+	f->end = sock->out.len;
 	f->copy = must(__real_malloc(len + 1));
 	memcpy(f->copy, frame(slot->buf) + slot->off, len);
+}
+
+/* What connections refer to */
+static void audit_chunks(const struct stackmap_port *port, unsigned char *owned,
+			 uint32_t *lent)
+{
+	for (uint32_t i = 0; i < port->fds; i++) {
+		struct stackmap_chunk *chunk = NULL;
+
+		if (port->conns[i])
+			chunk = port->conns[i]->first;
+		for (; chunk; chunk = chunk->next) {
+			if (chunk->buf == STACKMAP_NO_BUF)
+				continue;
+			if (chunk->flags & STACKMAP_TX_KEEP)
+				lent[chunk->buf]++;
+			else
+				owned[chunk->buf]++;
+		}
+	}
 }
 
 void fk_audit(struct stackmap_port *port, const uint32_t *held, size_t n)
 {
 	unsigned char *owned = must(__real_calloc(fk.reg.frames, 1));
+	uint32_t *lent = must(__real_calloc(fk.reg.frames, sizeof(*lent)));
 	uint32_t i, total = 0;
 
 	for (i = 0; i < fk.rx->nslots; i++)
@@ -185,52 +253,74 @@ void fk_audit(struct stackmap_port *port, const uint32_t *held, size_t n)
 
 		owned[own == STACKMAP_NO_BUF ? fk.tx->slots[i].buf : own]++;
 	}
-	for (i = 0; i < port->spares; i++)
+	for (i = 0; i < port->spares; i++) {
 		owned[port->spare[i]]++;
-	for (i = 0; i < n; i++)
-		owned[held[i]]++;
-	for (i = 0; i < port->fds; i++) {
-		struct stackmap_chunk *chunk = NULL;
-
-		if (port->conns[i])
-			chunk = port->conns[i]->first;
-		for (; chunk; chunk = chunk->next) {
-			if (chunk->buf != STACKMAP_NO_BUF &&
-			    !(chunk->flags & STACKMAP_TX_KEEP))
-				owned[chunk->buf]++;
-		}
+		assert_int_equal(port->bufs[port->spare[i]].owner, BUF_SPARE);
+		/* whoever takes it may write to it */
+		assert_false(busy(port->spare[i]));
 	}
+	for (i = 0; i < n; i++) {
+		owned[held[i]]++;
+		assert_int_equal(port->bufs[held[i]].owner, BUF_CALLER);
+	}
+	audit_chunks(port, owned, lent);
 	for (i = 0; i < fk.reg.frames; i++) {
+		uint8_t owner = port->bufs[i].owner;
+
+		assert_int_equal(port->bufs[i].chunks, lent[i]);
+		if (owner == BUF_PARKED || owner == BUF_LISTED ||
+		    owner == BUF_RETURNING)
+			owned[i]++;
 		assert_int_equal(owned[i], fk.ours[i] ? 0 : 1);
 		total += owned[i];
 	}
 	assert_int_equal(total, fk.reg.rx_slots + fk.reg.tx_slots +
 				fk.reg.extra_bufs);
 	free(owned);
+	free(lent);
 }
 
 /* ---------------------------------------------------------------------- sync */
 
+static int violation(int err)
+{
+	fk.violations++;
+	return err;
+}
+
 static int check_slot(const struct stackmap_slot *slot)
 {
+	uint32_t payload = STACKMAP_TX_KEEP | STACKMAP_TX_MORE | STACKMAP_TX_ACKED;
 	struct fk_sock *sock = fk_sock(slot->fd);
 
-	if (slot->buf >= fk.reg.frames || fk.ours[slot->buf] || !slot->len ||
-	    slot->off + slot->len > fk.reg.frame_size ||
-	    (slot->flags & ~(STACKMAP_TX_KEEP | STACKMAP_TX_MORE))) {
-		fk.violations++;
+	if (fk.old && (slot->flags & ~(STACKMAP_TX_KEEP | STACKMAP_TX_MORE)))
 		return EINVAL;
+	if (slot->flags & STACKMAP_TX_CREDIT) {
+		if (slot->flags != STACKMAP_TX_CREDIT || slot->len)
+			return violation(EINVAL);
+	} else if (slot->flags & ~payload) {
+		return violation(EINVAL);
+	} else if (!slot->len) {
+		if (slot->flags != STACKMAP_TX_ACKED)
+			return violation(EINVAL);
+	} else if (slot->buf >= fk.reg.frames || fk.ours[slot->buf] ||
+		   slot->off + slot->len > fk.reg.frame_size) {
+		return violation(EINVAL);
 	}
 	if (!sock || !sock->attached)
 		return EBADF;
 	if (slot->gen && slot->gen != sock->gen)
 		return ESTALE;
+	if (slot->flags & STACKMAP_TX_CREDIT)
+		return 0;
+	if (sock->shut && slot->len)
+		return EPIPE;
 	return sock->tx_err;
 }
 
 static void refuse(struct stackmap_slot *slot, int err, uint32_t taken)
 {
-	slot->flags = STACKMAP_TX_REFUSED;
+	slot->flags |= STACKMAP_TX_REFUSED;
 	slot->err = (uint16_t)err;
 	slot->off = (uint16_t)(slot->off + taken);
 	slot->len = (uint16_t)(slot->len - taken);
@@ -238,36 +328,88 @@ static void refuse(struct stackmap_slot *slot, int err, uint32_t taken)
 	fk.tx->refused++;
 }
 
+static void return_buf(struct stackmap_slot *slot)
+{
+	if (fk.old || slot->flags != STACKMAP_TX_RETURN ||
+	    slot->buf >= fk.reg.frames || fk.ours[slot->buf]) {
+		fk.violations += !fk.old;
+		refuse(slot, EINVAL, 0);
+	} else if (!busy(slot->buf)) {
+		fk.returned++;
+	} else if (!fk.idles) {
+		fk.returned_not++;
+		refuse(slot, EAGAIN, 0);
+	} else {
+		fk.returned_busy++;
+		fk.ours[slot->buf] = true;
+		slot->buf = take_idle();
+	}
+}
+
+static void change_credit(struct fk_sock *sock, uint64_t n)
+{
+	if (!n)
+		sock->credit = 0;
+	else
+		sock->credit = n > UINT64_MAX - sock->credit ?
+			       UINT64_MAX : sock->credit + n;
+}
+
+static void mark(struct fk_sock *sock)
+{
+	if (!sock->marked)
+		sock->mark_first = sock->out.len;
+	sock->mark_last = sock->out.len;
+	sock->marked = true;
+}
+
 static void send_slot(struct stackmap_slot *slot)
 {
 	struct fk_sock *sock = fk_sock(slot->fd);
-	bool kept = slot->flags & STACKMAP_TX_KEEP;
-	int err = check_slot(slot);
 	uint32_t taken = slot->len;
+	int err;
 
+	if (slot->flags & STACKMAP_TX_RETURN) {
+		return_buf(slot);
+		return;
+	}
+	err = check_slot(slot);
 	if (err) {
 		refuse(slot, err, 0);
 		return;
 	}
-	if (sock->refused_in == fk.syncs)
-		taken = 0;
-	else if (taken > sock->room)
+	if (slot->flags & STACKMAP_TX_CREDIT) {
+		change_credit(sock, slot->data);
+		return;
+	}
+	if (sock->refused_in == fk.syncs) {
+		refuse(slot, EAGAIN, 0);
+		return;
+	}
+	if (taken > sock->room)
 		taken = (uint32_t)sock->room;
 	sock->room -= taken;
-	fk_append(&sock->out, frame(slot->buf) + slot->off, taken);
+	if (taken)
+		fk_append(&sock->out, frame(slot->buf) + slot->off, taken);
 	if (taken < slot->len) {
-		/* what was taken of it is a copy: the buffer goes back whole */
 		sock->refused_in = fk.syncs;
 		sock->want_room = true;
+		/* half of the time what was taken is a copy, else of a kept buffer */
+		if (taken && (slot->flags & STACKMAP_TX_KEEP) && !(taken & 1))
+			take_off(slot, taken, sock);
 		refuse(slot, EAGAIN, taken);
-	} else if (kept) {
-		take_off(slot, taken, true);
+		return;
+	}
+	if (slot->flags & STACKMAP_TX_ACKED)
+		mark(sock);
+	if (!taken)
+		return;
+	if (slot->flags & STACKMAP_TX_KEEP) {
+		take_off(slot, taken, sock);
 	} else if (fk.idles) {
-		take_off(slot, taken, false);
+		take_off(slot, taken, sock);
 		fk.ours[slot->buf] = true;
-		slot->buf = fk.idle[--fk.idles];
-		fk.ours[slot->buf] = false;
-		memset(frame(slot->buf), 0xee, fk.reg.frame_size);
+		slot->buf = take_idle();
 	}
 }
 
@@ -291,42 +433,70 @@ static struct stackmap_slot *rx_slot(const struct fk_sock *sock)
 	return slot;
 }
 
-static bool deliver(struct fk_sock *sock)
+static bool deliver_payload(struct fk_sock *sock)
 {
 	struct stackmap_slot *slot;
-	uint32_t n, cap, buf;
+	uint32_t cap, buf;
+	size_t n;
 
-	while (sock->in_done < sock->in.len) {
+	while (sock->in_done < sock->in.len && sock->credit) {
 		slot = rx_slot(sock);
 		if (!slot)
 			return false;
 		slot->flags = STACKMAP_RX_DATA;
+		if (busy(slot->buf))
+			fk.violations++;
 		if (fk.random && fk.idles && fk_rand(2)) {
 			buf = slot->buf;
-			slot->buf = fk.idle[--fk.idles];
-			fk.ours[slot->buf] = false;
+			slot->buf = take_idle();
 			fk.ours[buf] = true;
 			fk.idle[fk.idles++] = buf;
 			slot->flags |= STACKMAP_RX_HANDED;
 			slot->off = (uint16_t)fk_rand(fk.reg.frame_size / 2);
 		}
 		cap = fk.reg.frame_size - slot->off;
-		n = (uint32_t)(sock->in.len - sock->in_done);
+		n = sock->in.len - sock->in_done;
 		if (n > cap)
 			n = cap;
+		if (n > sock->credit)
+			n = (size_t)sock->credit;
 		slot->len = (uint16_t)n;
 		memcpy(frame(slot->buf) + slot->off,
 		       sock->in.p + sock->in_done, n);
 		sock->in_done += n;
+		if (sock->credit != UINT64_MAX)
+			sock->credit -= n;
 	}
-	if (!sock->events)
+	return true;
+}
+
+static bool deliver(struct fk_sock *sock)
+{
+	uint16_t events = sock->events;
+	struct stackmap_slot *slot;
+	size_t n = acked(sock);
+
+	if (!deliver_payload(sock))
+		return false;
+	if (sock->in_done < sock->in.len)
+		events &= (uint16_t)~(STACKMAP_RX_FIN | STACKMAP_RX_ERROR);
+	if (sock->marked && n >= sock->mark_first)
+		events |= STACKMAP_RX_ACKED;
+	if (!events)
 		return true;
 	slot = rx_slot(sock);
 	if (!slot)
 		return false;
-	slot->flags = sock->events;
+	slot->flags = events;
 	slot->err = sock->err;
-	sock->events = 0;
+	if (events & STACKMAP_RX_ACKED) {
+		slot->taken = (uint32_t)(n - sock->base);
+		sock->marked = n < sock->mark_last;
+		sock->mark_first = sock->mark_last;
+	}
+	if (events & STACKMAP_RX_ERROR)
+		sock->marked = false;
+	sock->events &= (uint16_t)~events;
 	return true;
 }
 
@@ -406,7 +576,11 @@ static int do_register(struct stackmap_register *reg)
 	reg->frames_off = reg->extra_off + 4ull * reg->extra_bufs;
 	reg->map_size = reg->frames_off + (uint64_t)reg->frames * reg->frame_size;
 	fk.reg = *reg;
-	fk.map = must(__real_calloc(1, reg->map_size));
+	/* as the module's: a child does not inherit it */
+	fk.map = __real_mmap(NULL, reg->map_size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (fk.map == MAP_FAILED || madvise(fk.map, reg->map_size, MADV_DONTFORK))
+		abort();
 	fk.rx = make_ring(reg->rx_off, reg->rx_slots, &buf);
 	fk.tx = make_ring(reg->tx_off, reg->tx_slots, &buf);
 	fk.tx->tail = reg->tx_slots - 1;
@@ -431,7 +605,8 @@ static void drop_port(void)
 	while (fk.nflights)
 		free(fk.flights[--fk.nflights].copy);
 	free(fk.flights);
-	free(fk.map);
+	if (fk.map)
+		__real_munmap(fk.map, fk.reg.map_size);
 	free(fk.ours);
 	free(fk.idle);
 	fk.flights = NULL;
@@ -468,6 +643,8 @@ static int do_attach(struct stackmap_attach *req)
 	sock->attached = true;
 	sock->data = req->data;
 	sock->gen = ++fk.gen;
+	sock->base = sock->out.len;
+	sock->credit = UINT64_MAX;
 	req->gen = sock->gen;
 	return 0;
 }
@@ -511,7 +688,7 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 	void *arg;
 
 	va_start(ap, cmd);
-	arg = va_arg(ap, void *);
+	arg = cmd == STACKMAP_IOC_WAKE ? NULL : va_arg(ap, void *);
 	va_end(ap);
 	assert_int_equal(fd, FK_PORT_FD);
 	if (fails(&fk.ioctl_errno[_IOC_NR(cmd) & 7]))
@@ -527,6 +704,9 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 		return do_sync(arg);
 	case STACKMAP_IOC_INFO:
 		return do_info(arg);
+	case STACKMAP_IOC_WAKE:
+		fk.wakes++;
+		return 0;
 	default:
 		errno = ENOTTY;
 		return -1;
@@ -583,12 +763,24 @@ int __wrap_munmap(void *addr, size_t len)
 	return addr == fk.map ? 0 : __real_munmap(addr, len);
 }
 
-int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+int __wrap_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *ts,
+		 const sigset_t *sigmask)
 {
+	if (!n) {
+		assert_non_null(sigmask);
+		return fk.signals();
+	}
 	assert_int_equal(n, 1);
 	assert_int_equal(fds->fd, FK_PORT_FD);
 	fds->revents = POLLIN;
-	return fk.poll(timeout_ms);
+	return fk.poll(ts ? (int)(ts->tv_sec * 1000 + ts->tv_nsec / 1000000) : -1);
+}
+
+int __wrap_shutdown(int fd, int how)
+{
+	assert_int_equal(how, SHUT_WR);
+	fk_sock(fd)->shut = true;
+	return 0;
 }
 
 unsigned int __wrap_if_nametoindex(const char *name)

@@ -37,17 +37,25 @@ struct fk_sock {
 	uint16_t events;	/* to be delivered after the payload */
 	uint16_t err;
 	struct fk_bytes out;	/* what TCP has taken */
+	size_t base;		/* of it, before attach */
+	bool marked;		/* owes a STACKMAP_RX_ACKED */
+	size_t mark_first;	/* when so much of out is acknowledged */
+	size_t mark_last;
+	uint64_t credit;	/* payload bytes that may be delivered */
+	bool shut;		/* shutdown(SHUT_WR) */
 	struct fk_bytes in;	/* what is to be delivered */
 	size_t in_done;
 	void *user;
 };
 
+/* Bytes that TCP refers to in a buffer until they are acknowledged */
 struct fk_flight {
 	uint32_t buf;
 	unsigned char *copy;
 	uint32_t off;
 	uint32_t len;
-	bool kept;
+	uint32_t gen;		/* the socket's */
+	size_t end;		/* where they end in its out */
 };
 
 struct fk {
@@ -58,8 +66,10 @@ struct fk {
 	int open_errno;			/* fail so once, as do the next three */
 	int mmap_errno;
 	int ioctl_errno[8];		/* by ioctl number */
+	bool old;			/* knows nothing of RETURN, ACKED, CREDIT */
 	int malloc_in;			/* the how-manieth allocation fails */
-	int (*poll)(int timeout_ms);	/* what poll() does */
+	int (*poll)(int timeout_ms);	/* what poll() does, and ppoll() */
+	int (*signals)(void);		/* what ppoll() of nothing does */
 	void (*closed)(struct fk_sock *sock);
 
 	unsigned int violations;
@@ -68,6 +78,10 @@ struct fk {
 	uint32_t syncs;
 	uint32_t sleeps;
 	uint32_t last_wait_us;
+	uint32_t wakes;
+	uint32_t returned;		/* by STACKMAP_TX_RETURN: idle, busy, */
+	uint32_t returned_busy;		/* and refused */
+	uint32_t returned_not;
 	struct stackmap_info info;	/* of port 0 */
 	struct stackmap_register reg;
 	unsigned char *map;

@@ -75,7 +75,7 @@ static void test_open_errors(void **state)
 	open_fails(&opt, EINVAL);
 	assert_null(stackmap_open("nosuch0", 0, NULL));
 	assert_int_equal(errno, ENODEV);
-	for (int i = 1; i <= 3; i++) {
+	for (int i = 1; i <= 5; i++) {
 		fk_reset();
 		fk.malloc_in = i;
 		open_fails(NULL, ENOMEM);
@@ -127,7 +127,7 @@ static void test_attach(void **state)
 	assert_int_equal(stackmap_detach(port, fd), -1);
 	assert_int_equal(errno, EBADF);
 	stackmap_forget(port, fd);
-	for (int i = 1; i <= 2; i++) {
+	for (int i = 1; i <= 3; i++) {
 		fk.malloc_in = i;
 		assert_int_equal(stackmap_attach(port, fd, 0), 0);
 		assert_int_equal(errno, ENOMEM);
@@ -326,9 +326,11 @@ static void test_tx_swap_and_keep(void **state)
 		fk_audit(port, &lent, 1);
 	}
 	assert_memory_equal(fk_sock(fd)->out.p, "mmmllll", 7);
-	assert_int_equal(stackmap_buf_give(port, lent), 0);
-	assert_int_equal(stackmap_buf_spares(port), EXTRA);
 	assert_int_equal(port->spare[EXTRA - 2], own);
+	assert_int_equal(stackmap_buf_give(port, lent), 0);
+	assert_int_equal(stackmap_buf_spares(port), EXTRA - 1);
+	stackmap_sync(port, 0);
+	assert_int_equal(stackmap_buf_spares(port), EXTRA);
 }
 
 /* Slots of which some are refused, wherever they are */

@@ -201,6 +201,7 @@ static void test_refused_anywhere(void **state)
 			for (; n; n--)
 				stackmap_buf_give(port, mine[n]);
 			assert_int_equal(stackmap_buf_give(port, lent), 0);
+			sync_and_look();
 		}
 	}
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * test_lib_random.c - many random steps: every byte arrives once and in order,
- * no buffer is lost or has two owners
+ * test_lib_random.c - many random steps, right and wrong ones: every byte arrives
+ * once and in order, no buffer is lost, has two owners or is used while somebody
+ * refers to it; and whoever is wrong is told so, and nothing else happens
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -15,7 +16,8 @@
 #define STEPS	100000
 #define CONNS	24
 #define EXTRA	24u
-#define LENT	3u
+#define VALUES	6u
+#define GRAVES	16u
 
 /* A connection of the program's, and what its peer is to see */
 struct peer {
@@ -29,14 +31,20 @@ struct peer_log {
 	struct fk_bytes to_come;	/* payload that the kernel was given */
 	size_t came;
 	bool cut;			/* aborted or failed */
+	bool shut;			/* nothing is sent any more */
+	uint64_t asked;			/* waits for so many to be acknowledged */
+	bool asks;
 };
 
 static struct stackmap_port *port;
 static struct peer *peers[CONNS];
 static uint32_t held[EXTRA];
 static size_t nheld;
-static uint32_t lent[LENT];
-static size_t closed_whole, closed_cut, notified, failed;
+static uint32_t values[VALUES];		/* in memory, sent with KEEP; or NO_BUF */
+static struct stackmap_conn *graves[GRAVES];	/* closed, their memory still there */
+static int raw;				/* a socket whose slots are filled by hand */
+static size_t closed_whole, closed_cut, notified, failed, told, wrongs;
+static size_t returned_idle, returned_busy, returned_not;
 
 static void random_bytes(unsigned char *p, size_t len)
 {
@@ -48,6 +56,10 @@ static void on_close(struct fk_sock *sock)
 {
 	struct peer_log *log = sock->user;
 
+	if (!log) {
+		closed_cut++;		/* the raw one */
+		return;
+	}
 	if (log->cut) {
 		assert_true(sock->out.len <= log->sent.len);
 		closed_cut++;
@@ -82,6 +94,11 @@ static void step_send(struct peer *peer)
 
 	random_bytes(data, len);
 	n = stackmap_send(&peer->conn, data, len);
+	if (peer->log->shut && !peer->conn.err) {
+		assert_int_equal(n, -1);
+		assert_int_equal(errno, EPIPE);
+		return;
+	}
 	if (n < 0) {
 		assert_true(errno == (room ? peer->conn.err : EAGAIN) ||
 			    errno == peer->conn.err);
@@ -97,7 +114,9 @@ static void step_send_buf(struct peer *peer)
 	unsigned int flags = fk_rand(4) ? 0 : STACKMAP_TX_MORE;
 
 	if (fk_rand(2)) {
-		buf = lent[fk_rand(LENT)];
+		buf = values[fk_rand(VALUES)];
+		if (buf == STACKMAP_NO_BUF)
+			return;
 		flags |= STACKMAP_TX_KEEP;
 	} else {
 		buf = stackmap_buf_take(port);
@@ -108,8 +127,13 @@ static void step_send_buf(struct peer *peer)
 	/* the bytes are ours to read only until it is sent */
 	fk_append(&peer->log->sent, (unsigned char *)stackmap_buf(port, buf) + off,
 		  len);
-	if (!stackmap_send_buf(&peer->conn, buf, off, len, flags))
+	if (!fk_rand(20))
+		fk.malloc_in = 1;
+	if (!stackmap_send_buf(&peer->conn, buf, off, len, flags)) {
+		fk.malloc_in = 0;
 		return;
+	}
+	fk.malloc_in = 0;
 	peer->log->sent.len -= len;
 	if (!(flags & STACKMAP_TX_KEEP))
 		assert_int_equal(stackmap_buf_give(port, buf), 0);
@@ -128,8 +152,170 @@ static void step_close(size_t i)
 		peer->log->cut = true;
 		stackmap_conn_abort(&peer->conn);
 	}
+	/* half of them are used on, wrongly */
+	if (fk_rand(2)) {
+		struct peer **grave = (struct peer **)&graves[fk_rand(GRAVES)];
+
+		free(*grave);
+		*grave = peer;
+		return;
+	}
 	memset(peer, 0xdd, sizeof(*peer));
 	free(peer);
+}
+
+/* Values that are overwritten or deleted while they are being sent */
+static void step_value(void)
+{
+	uint32_t *value = &values[fk_rand(VALUES)];
+
+	if (*value != STACKMAP_NO_BUF && fk_rand(2)) {
+		assert_int_equal(stackmap_buf_give(port, *value), 0);
+		*value = STACKMAP_NO_BUF;
+	}
+	if (*value == STACKMAP_NO_BUF) {
+		*value = stackmap_buf_take(port);
+		if (*value != STACKMAP_NO_BUF)
+			random_bytes(stackmap_buf(port, *value), 64);
+	}
+}
+
+/* One that is the program's is sent as such, though it may have been lent before */
+static void step_send_value(struct peer *peer)
+{
+	uint32_t *value = &values[fk_rand(VALUES)];
+	struct fk_bytes *sent = &peer->log->sent;
+
+	if (*value == STACKMAP_NO_BUF)
+		return;
+	fk_append(sent, stackmap_buf(port, *value), 64);
+	if (stackmap_send_buf(&peer->conn, *value, 0, 64, 0))
+		sent->len -= 64;
+	else
+		*value = STACKMAP_NO_BUF;
+}
+
+static void step_tell(struct peer *peer)
+{
+	if (!fk_rand(10))
+		fk.malloc_in = 1;
+	if (!stackmap_conn_tell_acked(&peer->conn)) {
+		peer->log->asks = true;
+		peer->log->asked = peer->log->sent.len;
+	}
+	fk.malloc_in = 0;
+}
+
+static void step_credit(struct peer *peer)
+{
+	switch (fk_rand(4)) {
+	case 0:
+		assert_int_equal(stackmap_conn_pause(&peer->conn), 0);
+		break;
+	case 1:
+		assert_int_equal(stackmap_conn_credit(&peer->conn, fk_rand(500)), 0);
+		break;
+	default:
+		assert_int_equal(stackmap_conn_resume(&peer->conn), 0);
+	}
+}
+
+static void step_shutdown(struct peer *peer)
+{
+	if (!stackmap_conn_shutdown(&peer->conn))
+		peer->log->shut = true;
+}
+
+/* Slots filled by hand, well and badly */
+static void step_raw(void)
+{
+	struct stackmap_slot *slot;
+	uint32_t buf;
+
+	if (fk_rand(3)) {
+		stackmap_tx_commit(port, raw, fk_rand(40), 1 + fk_rand(20),
+				   fk_rand(2) ? STACKMAP_TX_ACKED : 0, 0);
+	} else if (fk_rand(2)) {
+		buf = values[fk_rand(VALUES)];
+		stackmap_tx_commit_buf(port, raw, buf, 0, 1 + fk_rand(64),
+				       STACKMAP_TX_KEEP, 0);
+	} else {
+		buf = stackmap_buf_take(port);
+		if (buf != STACKMAP_NO_BUF &&
+		    stackmap_tx_commit_buf(port, raw, buf, 0, fk_rand(66), 0, 1 + fk_rand(3)))
+			assert_int_equal(stackmap_buf_give(port, buf), 0);
+	}
+	while (fk_rand(8) && (slot = stackmap_next_refused(port))) {
+		assert_true(slot->flags & STACKMAP_TX_REFUSED);
+		buf = stackmap_keep(port, slot);
+		if (buf == STACKMAP_NO_BUF)
+			continue;
+		/* it may be a value: then it still is */
+		for (size_t i = 0; i < VALUES; i++) {
+			if (values[i] == buf)
+				buf = STACKMAP_NO_BUF;
+		}
+		if (buf != STACKMAP_NO_BUF)
+			assert_int_equal(stackmap_buf_give(port, buf), 0);
+	}
+}
+
+static bool mine(uint32_t buf)
+{
+	for (size_t i = 0; i < VALUES; i++) {
+		if (values[i] == buf)
+			return true;
+	}
+	for (size_t i = 0; i < nheld; i++) {
+		if (held[i] == buf)
+			return true;
+	}
+	return false;
+}
+
+static void wrong(long got, int err, int or)
+{
+	assert_int_equal(got, -1);
+	assert_true(errno == err || errno == or);
+	wrongs++;
+}
+
+/* Whatever a program with an error in it may do, without overwriting memory */
+static void step_wrong(struct peer *peer)
+{
+	struct stackmap_conn *conn = graves[fk_rand(GRAVES)];
+	uint32_t buf = fk_rand(fk.reg.frames + 5);
+	struct stackmap_slot *slots = fk_rand(2) ? port->rx_slots : port->tx_slots;
+	struct stackmap_conn fresh;
+
+	if (!mine(buf)) {
+		wrong(stackmap_buf_give(port, buf), EINVAL, 0);
+		wrong(stackmap_tx_commit_buf(port, raw, buf, 0, 1, fk_rand(2), 0),
+		      EINVAL, 0);
+		if (!peer->conn.err && !peer->log->shut)
+			wrong(stackmap_send_buf(&peer->conn, buf, 0, 1, fk_rand(2)),
+			      EINVAL, 0);
+	}
+	wrong(stackmap_conn_attach(&fresh, port, peer->conn.fd), EALREADY, 0);
+	wrong(stackmap_detach(port, peer->conn.fd), EBUSY, 0);
+	stackmap_forget(port, peer->conn.fd);
+	wrong(stackmap_attach(port, (int)fk_rand(2) - 2, 0) ? 0 : -1, EBADF, 0);
+	buf = stackmap_keep(port, &slots[fk_rand(16)] + fk_rand(2) * fk_rand(100));
+	if (buf != STACKMAP_NO_BUF)
+		held[nheld++] = buf;
+	if (!conn)
+		return;
+	wrong(stackmap_send(conn, "x", 1), EBADF, 0);
+	wrong(stackmap_send_buf(conn, 1, 0, 1, 0), EBADF, EINVAL);
+	wrong(stackmap_conn_pause(conn), EBADF, 0);
+	wrong(stackmap_conn_shutdown(conn), EBADF, 0);
+	wrong(stackmap_conn_tell_acked(conn), EBADF, 0);
+	wrong(stackmap_conn_detach(conn), EBADF, 0);
+	stackmap_want_writable(conn);
+	if (fk_rand(2))
+		wrong(stackmap_conn_close(conn), EBADF, 0);
+	else
+		stackmap_conn_abort(conn);
 }
 
 static void step_break(struct peer *peer)
@@ -156,9 +342,25 @@ static void step_receive(struct peer *peer)
 static void take_slot(struct stackmap_slot *slot)
 {
 	struct peer *peer = (struct peer *)stackmap_rx_conn(slot);
+	struct stackmap_conn *conn = stackmap_slot_conn(port, slot);
 	uint32_t buf;
 
+	if (!peer) {
+		assert_int_equal(slot->fd, raw);
+		assert_null(conn);
+		return;
+	}
+	assert_ptr_equal(conn, &peer->conn);
 	assert_int_equal(peer->conn.gen, slot->gen);
+	if (slot->flags & STACKMAP_RX_ACKED) {
+		uint64_t acked = stackmap_conn_acked(conn);
+
+		assert_int_equal((uint32_t)acked, slot->taken);
+		assert_true(acked <= fk_sock(conn->fd)->out.len);
+		if (acked >= peer->log->asked)
+			peer->log->asks = false;
+		told++;
+	}
 	if (!(slot->flags & STACKMAP_RX_DATA))
 		return;
 	assert_memory_equal(stackmap_rx_data(port, slot),
@@ -191,7 +393,7 @@ static void step_look(void)
 	while (n-- && (slot = stackmap_rx_next(port))) {
 		take_slot(slot);
 		/* close in the middle of a batch */
-		if (!fk_rand(30))
+		if (!fk_rand(30) && stackmap_rx_conn(slot))
 			step_close(index_of(stackmap_rx_conn(slot)));
 	}
 	while ((conn = stackmap_next_writable(port))) {
@@ -209,8 +411,17 @@ static void step_look(void)
 
 static void step_sync(void)
 {
-	assert_true((fk_rand(2) ? stackmap_sync(port, 0) :
-				  stackmap_idle(port)) >= 0);
+	if (!fk_rand(20))
+		assert_int_equal(stackmap_wake(port), 0);
+	if (!fk_rand(20))
+		fk.ioctl_errno[4] = EINTR;
+	if (fk_rand(2))
+		stackmap_sync(port, 0);
+	else if (fk_rand(2))
+		stackmap_idle(port);
+	else
+		stackmap_wait(port, 0);
+	fk.ioctl_errno[4] = 0;
 	for (int fd = FK_FD_MIN; fd < FK_FD_MIN + FK_FDS; fd++) {
 		if (fk_sock(fd) && !fk_rand(6))
 			fk_grow(fd, fk_rand(400));
@@ -224,10 +435,24 @@ static void step(void)
 
 	if (!peers[i])
 		step_open(i);
-	if (what < 40)
+	if (what < 25)
 		step_send(peers[i]);
-	else if (what < 55)
+	else if (what < 40)
 		step_send_buf(peers[i]);
+	else if (what < 43)
+		step_value();
+	else if (what < 44)
+		step_send_value(peers[i]);
+	else if (what < 47)
+		step_tell(peers[i]);
+	else if (what < 50)
+		step_credit(peers[i]);
+	else if (what < 53)
+		step_raw();
+	else if (what < 55)
+		step_wrong(peers[i]);
+	else if (what < 56 && !fk_rand(4))
+		step_shutdown(peers[i]);
 	else if (what < 65)
 		step_receive(peers[i]);
 	else if (what < 80)
@@ -246,30 +471,62 @@ static void step(void)
 
 static void audit(void)
 {
-	uint32_t mine[EXTRA];
+	uint32_t all[EXTRA];
+	size_t n = nheld;
 
-	memcpy(mine, held, nheld * sizeof(*held));
-	memcpy(mine + nheld, lent, sizeof(lent));
-	fk_audit(port, mine, nheld + LENT);
+	memcpy(all, held, nheld * sizeof(*held));
+	for (size_t i = 0; i < VALUES; i++) {
+		if (values[i] != STACKMAP_NO_BUF)
+			all[n++] = values[i];
+	}
+	fk_audit(port, all, n);
 	assert_int_equal(fk.violations, 0);
 }
 
 /* After enough room for everybody, nothing is left anywhere */
 static void drain(void)
 {
-	for (size_t i = 0; i < CONNS; i++) {
-		if (peers[i])
-			step_close(i);
+	/* with all acknowledged, everybody hears what he asked for */
+	for (int round = 0; round < 300; round++) {
+		struct stackmap_slot *slot;
+
+		for (int fd = FK_FD_MIN; fd < FK_FD_MIN + FK_FDS; fd++) {
+			if (fk_sock(fd))
+				fk_grow(fd, 1000);
+		}
+		assert_true(stackmap_sync(port, 0) >= 0);
+		fk_ack_all();
+		while ((slot = stackmap_rx_next(port)))
+			take_slot(slot);
 	}
+	for (size_t i = 0; i < CONNS; i++) {
+		if (!peers[i])
+			continue;
+		assert_true(!peers[i]->log->asks || peers[i]->conn.err ||
+			    peers[i]->log->cut);
+		if (peers[i]->log->shut && !peers[i]->conn.err)
+			assert_true(fk_sock(peers[i]->conn.fd)->shut);
+		step_close(i);
+	}
+	for (size_t i = 0; i < VALUES; i++) {
+		if (values[i] != STACKMAP_NO_BUF)
+			assert_int_equal(stackmap_buf_give(port, values[i]), 0);
+		values[i] = STACKMAP_NO_BUF;
+	}
+	while (nheld)
+		assert_int_equal(stackmap_buf_give(port, held[--nheld]), 0);
 	for (int round = 0; round < 300; round++) {
 		for (int fd = FK_FD_MIN; fd < FK_FD_MIN + FK_FDS; fd++) {
 			if (fk_sock(fd))
 				fk_grow(fd, 1000);
 		}
 		assert_true(stackmap_sync(port, 0) >= 0);
+		fk_ack_all();
 		assert_null(stackmap_rx_next(port));
 	}
 	assert_int_equal(stackmap_lingering(port), 0);
+	assert_int_equal(stackmap_buf_spares(port), EXTRA);
+	assert_int_equal(port->parked, 0);
 	assert_null(port->pending.first);
 	assert_null(port->writable.first);
 }
@@ -287,10 +544,10 @@ static void run(unsigned int seed, uint32_t tx_slots, uint32_t pool, int steps)
 	fk.closed = on_close;
 	port = stackmap_open("fake0", 0, &opt);
 	assert_non_null(port);
-	for (uint32_t i = 0; i < LENT; i++) {
-		lent[i] = stackmap_buf_take(port);
-		random_bytes(stackmap_buf(port, lent[i]), 64);
-	}
+	for (uint32_t i = 0; i < VALUES; i++)
+		values[i] = STACKMAP_NO_BUF;
+	raw = fk_socket(100000);
+	assert_true(stackmap_attach(port, raw, 0));
 	for (int i = 0; i < steps; i++) {
 		step();
 		if (i % 32 == 0)
@@ -298,8 +555,14 @@ static void run(unsigned int seed, uint32_t tx_slots, uint32_t pool, int steps)
 	}
 	drain();
 	audit();
-	nheld = 0;
 	stackmap_close(port);
+	returned_idle += fk.returned;
+	returned_busy += fk.returned_busy;
+	returned_not += fk.returned_not;
+	for (size_t i = 0; i < GRAVES; i++) {
+		free(graves[i]);
+		graves[i] = NULL;
+	}
 	fk_reset();
 }
 
@@ -309,6 +572,8 @@ static void test_random(void **state)
 	run(1, 64, 64, STEPS);
 	assert_true(closed_whole > 1000 && closed_cut > 1000);
 	assert_true(notified > 1000 && failed > 10);
+	assert_true(told > 500 && wrongs > 5000);
+	assert_true(returned_idle > 100 && returned_busy > 100);
 }
 
 static void test_random_small(void **state)
@@ -316,6 +581,7 @@ static void test_random_small(void **state)
 	(void)state;
 	for (unsigned int seed = 2; seed < 12; seed++)
 		run(seed, 16, 1 + seed, STEPS / 10);
+	assert_true(returned_not > 10);
 }
 
 int main(void)

@@ -6,6 +6,8 @@
  */
 #include "port.h"
 
+#include "lsm.h"
+
 #include <linux/capability.h>
 #include <linux/cred.h>
 #include <linux/log2.h>
@@ -17,6 +19,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/suspend.h>
 #include <linux/vmalloc.h>
@@ -194,6 +197,9 @@ static void sm_port_free(struct sm_port *port)
 	vfree(port->mem);
 	sm_limits_unpin(&port->pinned);
 	xa_destroy(&port->by_fd);
+	sm_lsm_exit(port);
+	if (port->owner)
+		put_task_struct(port->owner);
 	put_pid(port->pid);
 	kfree(port);
 }
@@ -226,6 +232,7 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	spin_lock_init(&port->list_lock);
 	INIT_LIST_HEAD(&port->ready);
 	INIT_LIST_HEAD(&port->socks);
+	INIT_LIST_HEAD(&port->strays);
 	port->nic.lock = &port->lock;
 	port->nic.frames = &port->frames;
 	xa_init_flags(&port->by_fd, XA_FLAGS_LOCK_BH);
@@ -235,6 +242,8 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	err = sm_limits_pin(&port->pinned, reg->map_size >> PAGE_SHIFT);
 	if (!err)
 		err = sm_limits_room(reg->map_size >> PAGE_SHIFT);
+	if (!err)
+		err = sm_lsm_init(port);
 	if (!err)
 		err = sm_port_alloc_memory(port);
 	if (!err)
@@ -275,6 +284,28 @@ static void sm_port_drop_dev(struct sm_port *port)
 }
 
 /*
+ * Whether the owner sleeps somewhere in the kernel: it will not sync before it is
+ * woken, and may be waiting for the very packets that nobody polls for, as close()
+ * with SO_LINGER or a blocking connect() does. With the port's lock held.
+ */
+static bool sm_port_owner_sleeps(const struct sm_port *port)
+{
+	return port->owner && READ_ONCE(port->owner->__state) != TASK_RUNNING;
+}
+
+/* With sync_mutex held */
+static noinline void sm_port_set_owner(struct sm_port *port)
+{
+	struct task_struct *was = port->owner;
+
+	spin_lock_bh(&port->lock);
+	port->owner = get_task_struct(current);
+	spin_unlock_bh(&port->lock);
+	if (was)
+		put_task_struct(was);
+}
+
+/*
  * At every tick while the NIC is claimed. Who waits for it is not made to wait
  * until the owner has stalled. And an owner has stalled if it has not emptied the
  * NIC for that long, though it may have synced: what others wait for is behind
@@ -293,7 +324,8 @@ static void sm_stall_check(struct timer_list *timer)
 	if (nic->claimed) {
 		if (nic->ops->wanted(nic)) {
 			sm_port_release_nic(port);
-		} else if (time_before(jiffies, port->drained + port->stall)) {
+		} else if (time_before(jiffies, port->drained + port->stall) &&
+			   !sm_port_owner_sleeps(port)) {
 			mod_timer(timer, jiffies + 1);
 		} else {
 			port->stats.stalls++;
@@ -458,6 +490,8 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		n = -EINVAL;
 		goto unlock;
 	}
+	if (unlikely(port->owner != current))
+		sm_port_set_owner(port);
 	port->rx.head = rx_head;
 	port->sync_no = port->sync_no + 1 ?: 1;
 	sent = (tx_head - port->tx.tail) & port->tx.mask;
@@ -503,6 +537,8 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		n = (port->rx.tail - port->rx.head) & port->rx.mask;
 unlock:
 	mutex_unlock(&port->sync_mutex);
+	if (unlikely(!list_empty_careful(&port->strays)))
+		sm_sock_detach_strays(port);
 	return n;
 }
 

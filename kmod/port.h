@@ -4,7 +4,7 @@
  *
  * Locks, outermost first:
  *   sync_mutex  one sync at a time; guards the transmit batch, the
- *		 reservation and sync_no
+ *		 reservation, owner and sync_no
  *   lock	 (softirqs off) guards the NIC's state, the frames, the rings'
  *		 kernel side and the counters
  *   slock	 of a socket, as a softirq takes it
@@ -68,6 +68,7 @@ struct sm_port {
 	struct sm_pinned pinned;
 
 	struct mutex sync_mutex;	/* one sync at a time */
+	struct task_struct *owner;	/* who has synced last; written with lock held, too */
 	struct sm_tx_batch *batch;
 	struct sm_reserve reserve;	/* memory for a write of this sync */
 	u32 sync_no;			/* of this sync, never 0 */
@@ -85,9 +86,13 @@ struct sm_port {
 	spinlock_t list_lock;		/* guards all down to woken */
 	struct list_head ready;		/* sockets with something to deliver */
 	struct list_head socks;		/* all attached sockets */
+	struct list_head strays;	/* of these, what is to be detached, see sm_sock_is_gone() */
 	u32 nsocks;
 	bool polling;			/* a sync will look at ready: no wake-up */
 	u8 woken;			/* SM_WOKEN_*; read without the lock, too */
+
+	struct mutex lsm_mutex;		/* guards lsm_sock */
+	struct socket *lsm_sock;	/* see lsm.c */
 
 	struct xarray by_fd;		/* number -> attached socket, under RCU */
 	wait_queue_head_t *wait;	/* poll(); the file's */

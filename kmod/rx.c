@@ -7,6 +7,7 @@
  * be called like this, as kernel users do so from sk_data_ready. A socket that
  * some thread has locked in a system call is left for the next sync.
  */
+#include <linux/sched/clock.h>
 #include <linux/skbuff.h>
 #include <net/tcp.h>
 
@@ -14,6 +15,14 @@
 
 /* What one sync delivers at most, as softirqs are off meanwhile */
 #define SM_RX_BUDGET	1024
+/*
+ * Thousands of small skbs fit in a slot, so slots do not bound the work: an skb is
+ * one piece of it and so is each page of payload. Every so many pieces the clock is
+ * looked at, too; softirqs run for as long (MAX_SOFTIRQ_TIME)
+ */
+#define SM_RX_WORK	2048
+#define SM_RX_LOOK	64
+#define SM_RX_NS	(2 * NSEC_PER_MSEC)
 
 struct sm_rx {
 	read_descriptor_t desc;		/* of tcp_read_sock() */
@@ -23,6 +32,10 @@ struct sm_rx {
 	u32 frame;			/* its buffer */
 	u32 used;			/* bytes in it */
 	u32 slots;			/* delivered in this sync */
+	u32 work;			/* done in this sync, in pieces */
+	u32 look;			/* when as much is done, look at the clock */
+	u64 end;			/* by the clock */
+	bool spent;			/* no more payload in this sync */
 	int err;			/* payload could not be read */
 };
 
@@ -35,6 +48,25 @@ static bool sm_rx_full(const struct sm_port *port)
 static bool sm_rx_enough(const struct sm_rx *rx)
 {
 	return rx->slots >= SM_RX_BUDGET || sm_rx_full(rx->port);
+}
+
+/* A function of its own, as seldom more than a few skbs are there */
+static noinline bool sm_rx_look(struct sm_rx *rx)
+{
+	u64 now = local_clock();
+
+	rx->look = rx->work + SM_RX_LOOK;
+	if (!rx->end)
+		rx->end = now + SM_RX_NS;
+	rx->spent = rx->work >= SM_RX_WORK || now >= rx->end;
+	return rx->spent;
+}
+
+/* Whether this sync has done so much that it leaves the next skb, of @len, to another */
+static bool sm_rx_spent(struct sm_rx *rx, size_t len)
+{
+	rx->work += 1 + len / SM_FRAME_SIZE;
+	return unlikely(rx->work >= rx->look) && sm_rx_look(rx);
 }
 
 /* Fill in all but buf, off and len of the next slot and make it delivered */
@@ -169,6 +201,10 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 	u32 done = 0;
 	u32 most, n, m;
 
+	if (sm_rx_spent(rx, len)) {
+		desc->count = 0;
+		return 0;
+	}
 	most = likely(credit >= len) ? len : credit;
 	if (!rx->port->frames.held[SM_STACK]) {
 		while (done < most) {
@@ -209,6 +245,33 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 	return done;
 }
 
+/* Whether a connect() has finished. It may have ended since, with the peer's FIN */
+static bool sm_rx_has_connected(const struct sock *sk)
+{
+	switch (sk->sk_state) {
+	case TCP_SYN_SENT:
+	case TCP_SYN_RECV:
+	case TCP_LISTEN:
+		return false;
+	case TCP_CLOSE:
+		return sock_flag(sk, SOCK_DONE);
+	default:
+		return true;
+	}
+}
+
+/*
+ * Whether read() returns 0 for a reason that was not told: shutdown(SHUT_RD) here,
+ * after which payload may still come, or, once, the peer's FIN
+ */
+static bool sm_rx_has_ended(const struct sock *sk, const unsigned long *bits)
+{
+	if (likely(!(sk->sk_shutdown & RCV_SHUTDOWN)) || !skb_queue_empty(&sk->sk_receive_queue) ||
+	    test_bit(SM_TOLD_ERROR, bits) || sm_sock_is_unconnected(sk))
+		return false;
+	return !test_bit(sock_flag(sk, SOCK_DONE) ? SM_TOLD_END : SM_TOLD_FIN, bits);
+}
+
 /* What is to be told of sending, of a socket that wants to know */
 static u16 sm_rx_sending(struct sm_rx *rx, struct sock *sk)
 {
@@ -227,6 +290,34 @@ static u16 sm_rx_sending(struct sm_rx *rx, struct sock *sk)
 	return flags;
 }
 
+/* These events were told, the error for the reason @over: of the whole connection */
+static void sm_rx_told(struct sm_sock *ss, struct sock *sk, u16 flags, bool over)
+{
+	unsigned long *bits = &ss->bits;
+
+	if (flags & STACKMAP_RX_ERROR) {
+		sock_error(sk);		/* told once, as by SO_ERROR */
+		clear_bit(SM_LISTENING, bits);
+		/* What is not reached now never is */
+		if (over)
+			clear_bit(SM_WANT_ACKED, bits);
+		/* Unless that is of the connection before, and the next is to come */
+		if (!sm_sock_is_unconnected(sk)) {
+			if (over)
+				set_bit(SM_TOLD_ERROR, bits);
+			clear_bit(SM_CONNECTING, bits);
+		}
+	}
+	if (flags & STACKMAP_RX_FIN)
+		set_bit(sock_flag(sk, SOCK_DONE) ? SM_TOLD_END : SM_TOLD_FIN, bits);
+	if (flags & STACKMAP_RX_ROOM)
+		clear_bit(SM_WANT_ROOM, bits);
+	if (flags & STACKMAP_RX_CONNECTED) {
+		clear_bit(SM_CONNECTING, bits);
+		clear_bit(SM_LISTENING, bits);
+	}
+}
+
 /*
  * What has happened to the socket, as one slot, behind all of its payload. Where credit
  * holds payload back, only what does not wait for it.
@@ -234,49 +325,34 @@ static u16 sm_rx_sending(struct sm_rx *rx, struct sock *sk)
 static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
 {
 	unsigned long *bits = &rx->ss->bits;
-	u16 flags = 0;
 	int err = sk->sk_err ?: rx->err;
 	struct stackmap_slot *slot;
-	/* With IP_RECVERR, errors come from ICMP while the connection lives on */
-	bool over = err && (rx->err || sk->sk_state == TCP_CLOSE);
+	u16 flags = 0;
+	bool over;
 
-	if (test_bit(SM_CONNECTING, bits) && sk->sk_state != TCP_SYN_SENT && !err)
+	/* Shut down, a listener leaves no error: then it is what accept() returns */
+	if (!err && unlikely(test_bit(SM_LISTENING, bits)) && sk->sk_state == TCP_CLOSE)
+		err = EINVAL;
+	/* With IP_RECVERR, errors come from ICMP while the connection lives on */
+	over = err && (rx->err || sk->sk_state == TCP_CLOSE);
+	if (test_bit(SM_CONNECTING, bits) && !err && sm_rx_has_connected(sk))
 		flags |= STACKMAP_RX_CONNECTED;
 	/* After the payload, also if credit holds that back */
 	if (err && !test_bit(SM_TOLD_ERROR, bits) &&
 	    (rx->err || rx->ss->credit || skb_queue_empty(&sk->sk_receive_queue)))
 		flags |= STACKMAP_RX_ERROR;
-	if (!over && (sk->sk_shutdown & RCV_SHUTDOWN) && skb_queue_empty(&sk->sk_receive_queue) &&
-	    !test_bit(SM_TOLD_FIN, bits) && !test_bit(SM_TOLD_ERROR, bits))
+	if (!over && sm_rx_has_ended(sk, bits))
 		flags |= STACKMAP_RX_FIN;
 	if (unlikely(READ_ONCE(*bits) & (BIT(SM_WANT_ROOM) | BIT(SM_WANT_ACKED))))
 		flags |= sm_rx_sending(rx, sk);
-	if (flags) {
-		if (sm_rx_full(rx->port))
-			return false;
-		slot = sm_rx_event(rx, flags, flags & STACKMAP_RX_ERROR ? err : 0);
-		if (flags & STACKMAP_RX_ACKED)
-			slot->taken = sm_acked_tell(rx->ss, sk);
-		if (flags & STACKMAP_RX_ERROR) {
-			sock_error(sk);		/* told once, as by SO_ERROR */
-			if (over) {
-				set_bit(SM_TOLD_ERROR, bits);
-				/* What is not reached now never is */
-				clear_bit(SM_WANT_ACKED, bits);
-			}
-			clear_bit(SM_CONNECTING, bits);
-		}
-		if (flags & STACKMAP_RX_FIN)
-			set_bit(SM_TOLD_FIN, bits);
-		if (flags & STACKMAP_RX_ROOM)
-			clear_bit(SM_WANT_ROOM, bits);
-		if (flags & STACKMAP_RX_CONNECTED)
-			clear_bit(SM_CONNECTING, bits);
-	} else if (sk->sk_state == TCP_CLOSE && !sk->sk_shutdown) {
-		/* connect(AF_UNSPEC): it may be connected anew */
-		clear_bit(SM_TOLD_FIN, bits);
-		clear_bit(SM_TOLD_ERROR, bits);
-	}
+	if (!flags)
+		return true;
+	if (sm_rx_full(rx->port))
+		return false;
+	slot = sm_rx_event(rx, flags, flags & STACKMAP_RX_ERROR ? err : 0);
+	if (flags & STACKMAP_RX_ACKED)
+		slot->taken = sm_acked_tell(rx->ss, sk);
+	sm_rx_told(rx->ss, sk, flags, over);
 	return true;
 }
 
@@ -311,9 +387,11 @@ static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
 	bh_lock_sock(sk);
 	if (sock_owned_by_user(sk)) {
 		done = false;
-	} else if (sm_sock_is_over(rx->ss, sk)) {
-		/* Closed: nothing of it is delivered any more */
+	} else if (sm_sock_is_gone(rx->ss, sk)) {
+		/* Nothing of it is delivered any more */
 	} else if (sk->sk_state == TCP_LISTEN) {
+		if (unlikely(!test_bit(SM_LISTENING, &rx->ss->bits)))
+			set_bit(SM_LISTENING, &rx->ss->bits);
 		if (!reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue)) {
 			if (!sm_rx_full(rx->port))
 				sm_rx_event(rx, STACKMAP_RX_ACCEPT, 0);
@@ -336,7 +414,7 @@ static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
  */
 u32 sm_rx(struct sm_port *port)
 {
-	struct sm_rx rx = { .port = port };
+	struct sm_rx rx = { .port = port, .look = SM_RX_LOOK };
 	struct list_head again, todo;
 	struct sm_sock *ss;
 	int budget = SM_RX_BUDGET;
@@ -348,7 +426,8 @@ u32 sm_rx(struct sm_port *port)
 	rcu_read_lock();
 	spin_lock(&port->list_lock);
 	list_splice_init(&port->ready, &todo);
-	while (!list_empty(&todo) && !sm_rx_full(port) && rx.slots < SM_RX_BUDGET && budget--) {
+	while (!list_empty(&todo) && !sm_rx_full(port) && rx.slots < SM_RX_BUDGET && !rx.spent &&
+	       budget--) {
 		ss = list_first_entry(&todo, struct sm_sock, ready);
 		list_del_init(&ss->ready);
 		sk = ss->sk;

@@ -19,6 +19,7 @@
 #include <linux/slab.h>
 #include <net/tcp.h>
 
+#include "lsm.h"
 #include "port.h"
 
 /* The callbacks of every TCP socket that no other upper layer uses */
@@ -136,9 +137,29 @@ static void sm_state_change(struct sock *sk)
 	sm_plain.state_change(sk);
 }
 
+/*
+ * tcp_disconnect() ends here: for connect(AF_UNSPEC), a connect() that returns an
+ * error, a shutdown() of a listener. What comes after it on this socket is told
+ * from the start, as a plain one tells it. The caller has the socket locked.
+ */
 static void sm_error_report(struct sock *sk)
 {
-	sm_callback(sk);
+	struct sm_sock *ss;
+
+	rcu_read_lock();
+	ss = sm_sock_of(sk);
+	if (ss) {
+		if (sm_sock_is_unconnected(sk)) {
+			clear_bit(SM_TOLD_FIN, &ss->bits);
+			clear_bit(SM_TOLD_END, &ss->bits);
+			clear_bit(SM_TOLD_ERROR, &ss->bits);
+			set_bit(SM_CONNECTING, &ss->bits);
+			/* It may have been one, and may become one */
+			set_bit(SM_LISTENED, &ss->bits);
+		}
+		sm_sock_ready(ss);
+	}
+	rcu_read_unlock();
 	sm_plain.error_report(sk);
 }
 
@@ -243,6 +264,37 @@ bool sm_sock_hold(struct sm_sock *ss, struct sock *sk)
 	return false;
 }
 
+static void sm_sock_stray(struct sm_sock *ss)
+{
+	struct sm_port *port = ss->port;
+
+	spin_lock_bh(&port->list_lock);
+	if (!list_empty(&ss->all))
+		list_move_tail(&ss->ready, &port->strays);
+	spin_unlock_bh(&port->list_lock);
+}
+
+/**
+ * sm_sock_is_gone() - whether nothing of a socket is exchanged any more
+ * @ss: an attached socket, under RCU
+ * @sk: its socket, locked as by a softirq and not owned by a thread
+ *
+ * It was closed, is being detached, or its number does not name it any more: then
+ * it is detached at the end of the sync, as that can sleep. Until then it is on
+ * the list of strays by what would put it on the list of ready ones.
+ *
+ * Return: whether.
+ */
+bool sm_sock_is_gone(struct sm_sock *ss, struct sock *sk)
+{
+	if (sm_sock_is_over(ss, sk))
+		return true;
+	if (likely(sm_sock_is_named(ss, sk)))
+		return false;
+	sm_sock_stray(ss);
+	return true;
+}
+
 static int sm_sock_may_attach(struct sock *sk)
 {
 	switch (sk->sk_state) {
@@ -262,8 +314,10 @@ static int sm_sock_may_attach(struct sock *sk)
 			break;
 		return -ENOTCONN;
 	}
-	if (inet_csk(sk)->icsk_ulp_ops)
-		return inet_csk(sk)->icsk_ulp_ops == &sm_ulp ? -EALREADY : -EBUSY;
+	if (inet_csk(sk)->icsk_ulp_ops && inet_csk(sk)->icsk_ulp_ops != &sm_ulp)
+		return -EBUSY;
+	if (inet_csk(sk)->icsk_ulp_ops && rcu_access_pointer(inet_csk(sk)->icsk_ulp_data))
+		return -EALREADY;
 	/* A sockmap, or a kernel user (RDS, NFS, ...): each has these */
 	if (READ_ONCE(sk->sk_user_data) || !sm_callbacks_are_plain(sk))
 		return -EBUSY;
@@ -275,7 +329,7 @@ static bool sm_sock_has_something(const struct sm_sock *ss, struct sock *sk)
 	if (sk->sk_state == TCP_LISTEN)
 		return !reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue);
 	if (test_bit(SM_CONNECTING, &ss->bits) && sk->sk_state != TCP_SYN_SENT)
-		return true;
+		return true;	/* or not: the sync looks closer */
 	return !skb_queue_empty(&sk->sk_receive_queue) || sk->sk_err ||
 	       (sk->sk_shutdown & RCV_SHUTDOWN);
 }
@@ -309,25 +363,61 @@ static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
 	return mine;
 }
 
+/*
+ * getsockopt(TCP_ULP) looks whether there is a ULP and then copies its name, two
+ * reads without a lock, and between them it writes to user memory, where it may
+ * sleep for as long as a userfaultfd or a FUSE file likes. So no grace period tells
+ * that nobody is between the two. But whoever is in a system call on the socket
+ * has a reference to its file: by fget(), or, having a table of its own, by that.
+ * So the ULP is taken away where the file has one reference only and that is the
+ * number in the table of this very task, which is here and not there; or none, as
+ * it is being closed. Anybody who comes after this read of the count finds no ULP,
+ * or has to get from fdget() to the second read between two adjacent instructions:
+ * he is looked for behind them, and the ULP is put back before he gets as far.
+ *
+ * Where somebody else has the file, the ULP stays until the socket is destroyed. It
+ * does nothing then but say in `ss -i` and to kTLS and sockmap that it is there.
+ */
+static bool sm_ulp_remove(const struct sm_sock *ss, struct sock *sk)
+{
+	const struct tcp_ulp_ops **ops = &inet_csk(sk)->icsk_ulp_ops;
+	struct file *file = sk->sk_socket ? READ_ONCE(sk->sk_socket->file) : NULL;
+	unsigned long flags;
+	bool removed = true;
+
+	rcu_read_lock();
+	local_irq_save(flags);
+	if (!file) {
+		WRITE_ONCE(*ops, NULL);		/* orphaned: no system call reaches it */
+	} else if (file_count(file) <= 1 &&
+		   (!file_count(file) || (current->files == ss->files && sm_sock_is_named(ss, sk)))) {
+		WRITE_ONCE(*ops, NULL);
+		smp_mb();
+		if (unlikely(file_count(file) > 1)) {
+			WRITE_ONCE(*ops, &sm_ulp);
+			removed = false;
+		}
+	} else {
+		removed = false;
+	}
+	local_irq_restore(flags);
+	rcu_read_unlock();
+	return removed;
+}
+
 static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
 {
-	bool ours;
+	bool put = false;
 
 	lock_sock(sk);
 	/* Otherwise it was destroyed meanwhile, and tcp_cleanup_ulp() did it */
-	ours = rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss;
-	if (ours) {
+	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss) {
 		RCU_INIT_POINTER(inet_csk(sk)->icsk_ulp_data, NULL);
-		/*
-		 * getsockopt(TCP_ULP) reads this twice and without a lock. When it
-		 * becomes NULL in between, copy_to_user() fails with EFAULT on x86,
-		 * whose fixup covers the kernel's side of the copy as well.
-		 */
-		inet_csk(sk)->icsk_ulp_ops = NULL;
+		put = sm_ulp_remove(ss, sk);
 	}
 	release_sock(sk);
 	kfree_rcu(ss, rcu);
-	if (ours)
+	if (put)
 		module_put(THIS_MODULE);
 }
 
@@ -340,6 +430,24 @@ static void sm_detach(struct sm_sock *ss, struct sock *sk)
 		sm_detach_end(ss, sk);
 	}
 	sock_put(sk);
+}
+
+/* It may be attached under a number that names another by now, or nothing */
+static void sm_sock_detach_stray(struct sock *sk)
+{
+	struct sm_sock *ss;
+	bool stray;
+
+	lock_sock(sk);
+	rcu_read_lock();
+	ss = inet_csk(sk)->icsk_ulp_ops == &sm_ulp ? rcu_dereference(inet_csk(sk)->icsk_ulp_data) : NULL;
+	stray = ss && sk->sk_socket && !sm_sock_is_named(ss, sk);
+	rcu_read_unlock();
+	release_sock(sk);
+	if (stray) {
+		sock_hold(sk);
+		sm_detach(ss, sk);
+	}
 }
 
 /**
@@ -369,6 +477,12 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	    sk->sk_type != SOCK_STREAM || sk->sk_protocol != IPPROTO_TCP)
 		goto put_fd;
 
+	err = sm_lsm_ask(port, sock);
+	if (err)
+		goto put_fd;
+	if (unlikely(READ_ONCE(inet_csk(sk)->icsk_ulp_ops) == &sm_ulp))
+		sm_sock_detach_stray(sk);
+
 	err = -ENOMEM;
 	ss = kzalloc(sizeof(*ss), SM_GFP_USER);
 	if (!ss)
@@ -377,6 +491,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	ss->port = port;
 	ss->data = data;
 	ss->fd = fd;
+	ss->files = current->files;
 	ss->gen = atomic_inc_return(&sm_gen) ?: atomic_inc_return(&sm_gen);
 	ss->credit = SM_CREDIT_ALL;
 	INIT_LIST_HEAD(&ss->ready);
@@ -408,14 +523,15 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	err = xa_err(xa_store_bh(&port->by_fd, fd, ss, SM_GFP_USER));
 	if (err)
 		goto unlock;
-	__module_get(THIS_MODULE);
 	/* So it is after EINPROGRESS, though the handshake may be done by now */
-	if (sock->state == SS_CONNECTING)
+	if (sock->state == SS_CONNECTING || sm_sock_is_unconnected(sk))
 		__set_bit(SM_CONNECTING, &ss->bits);
 	sm_acked_init(ss, sk);
 	/* shutdown() may have ended that when it is detached, and a clone still be under way */
-	if (sk->sk_state == TCP_LISTEN)
+	if (sk->sk_state == TCP_LISTEN) {
+		__set_bit(SM_LISTENING, &ss->bits);
 		__set_bit(SM_LISTENED, &ss->bits);
+	}
 	spin_lock_bh(&port->list_lock);
 	list_add_tail(&ss->all, &port->socks);
 	port->nsocks++;
@@ -425,7 +541,10 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	/* For those who look at this only, not at the ULP: the socket is taken */
 	__rcu_assign_sk_user_data_with_flags(sk, ss, SK_USER_DATA_NOCOPY);
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, ss);
-	inet_csk(sk)->icsk_ulp_ops = &sm_ulp;
+	if (!inet_csk(sk)->icsk_ulp_ops) {
+		__module_get(THIS_MODULE);
+		inet_csk(sk)->icsk_ulp_ops = &sm_ulp;
+	}
 	write_lock_bh(&sk->sk_callback_lock);
 	sm_callbacks_set(sk);
 	write_unlock_bh(&sk->sk_callback_lock);
@@ -465,6 +584,32 @@ int sm_sock_detach(struct sm_port *port, s32 fd)
 		return -EBADF;
 	sm_detach(ss, sk);
 	return 0;
+}
+
+/**
+ * sm_sock_detach_strays() - detach what sm_sock_is_gone() has found
+ * @port: the port
+ */
+void sm_sock_detach_strays(struct sm_port *port)
+{
+	struct sm_sock *ss;
+	struct sock *sk;
+
+	for (;;) {
+		spin_lock_bh(&port->list_lock);
+		ss = list_first_entry_or_null(&port->strays, struct sm_sock, ready);
+		sk = ss ? ss->sk : NULL;
+		if (sk && !refcount_inc_not_zero(&sk->sk_refcnt))
+			sk = NULL;
+		if (ss)
+			list_del_init(&ss->ready);
+		spin_unlock_bh(&port->list_lock);
+		if (!ss)
+			break;
+		if (sk)
+			sm_detach(ss, sk);
+		cond_resched();
+	}
 }
 
 /**

@@ -5,10 +5,14 @@
 #ifndef SM_SOCK_H
 #define SM_SOCK_H
 
+#include <linux/fdtable.h>
 #include <linux/list.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/types.h>
+#include <net/inet_sock.h>
 #include <net/sock.h>
+#include <net/tcp_states.h>
 
 #include "acked.h"
 
@@ -22,12 +26,14 @@ struct sm_port;
  * while a thread has the socket locked, and callbacks read them
  */
 enum {
-	SM_CONNECTING,	/* connect() has not finished */
+	SM_CONNECTING,	/* connect() has not finished, or is yet to come */
+	SM_LISTENING,	/* was seen to be a listener: its end is to be told */
 	SM_WANT_ROOM,	/* a slot was refused: tell when there is room */
 	SM_WANT_ACKED,	/* a mark is to be told */
-	SM_TOLD_FIN,	/* the event was delivered */
-	SM_TOLD_ERROR,	/* likewise */
-	SM_LISTENED,	/* was a listener while attached */
+	SM_TOLD_FIN,	/* the event was delivered, maybe for shutdown() on this side */
+	SM_TOLD_END,	/* ... for the peer's FIN */
+	SM_TOLD_ERROR,	/* likewise; no more of this connection */
+	SM_LISTENED,	/* was, or may have been, a listener while attached */
 	SM_DETACHING,	/* whoever set it frees the structure */
 };
 
@@ -42,6 +48,7 @@ enum {
  * @data: the application's
  * @gen: told in every slot
  * @fd: the number that the application knows it by
+ * @files: the table in which it was that; to compare with only
  * @bits: SM_*
  * @refused: number of the last sync in which TCP refused a slot of it
  * @credit: how many bytes of payload it may deliver yet. A sync writes it, with the
@@ -59,6 +66,7 @@ struct sm_sock {
 	u64 data;
 	u32 gen;
 	s32 fd;
+	const struct files_struct *files;
 	unsigned long bits;
 	u64 credit;
 	u32 refused;
@@ -83,10 +91,30 @@ static inline bool sm_sock_is_over(const struct sm_sock *ss, const struct sock *
 	return sock_flag(sk, SOCK_DEAD) || !sk->sk_socket || test_bit(SM_DETACHING, &ss->bits);
 }
 
+/*
+ * Whether its number still names @sk. Where a descriptor was inherited or passed
+ * on, the socket outlives that, and then its bytes are for whoever has it. Only
+ * the process that attached it can be asked, in its own sync. Under RCU, with @sk
+ * locked and not orphaned. The pointers are compared, never followed.
+ */
+static inline bool sm_sock_is_named(const struct sm_sock *ss, const struct sock *sk)
+{
+	return current->files != ss->files ||
+	       likely(files_lookup_fd_raw(current->files, ss->fd) == sk->sk_socket->file);
+}
+
+/* Never connected since the last connect(AF_UNSPEC) or the like; see tcp_disconnect() */
+static inline bool sm_sock_is_unconnected(const struct sock *sk)
+{
+	return sk->sk_state == TCP_CLOSE && !inet_sk(sk)->inet_dport;
+}
+
 int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);
 int sm_sock_detach(struct sm_port *port, s32 fd);
 void sm_sock_detach_all(struct sm_port *port);
+void sm_sock_detach_strays(struct sm_port *port);
 bool sm_sock_hold(struct sm_sock *ss, struct sock *sk);
+bool sm_sock_is_gone(struct sm_sock *ss, struct sock *sk);
 void sm_sock_ready(struct sm_sock *ss);
 
 int sm_sock_init(void);

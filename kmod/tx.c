@@ -217,7 +217,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 * receive slot: here it would be taken for the end.
 		 */
 		ret = -EAGAIN;
-	} else if (sm_sock_is_over(ss, sk)) {
+	} else if (sm_sock_is_gone(ss, sk)) {
 		ret = -EBADF;
 		goto unlock;
 	} else if (unlikely(!sm_reserve_fits(sk, b->bytes))) {
@@ -328,7 +328,7 @@ static int sm_tx_mark(struct sm_port *port, const struct stackmap_slot *slot)
 		/* Behind what was refused, and that is not sent yet */
 		sm_tx_want_room(port, ss, sk, false);
 		err = -EAGAIN;
-	} else if (sm_sock_is_over(ss, sk)) {
+	} else if (sm_sock_is_gone(ss, sk)) {
 		err = -EBADF;
 	} else if (!sm_acked_possible(sk)) {
 		err = -EPIPE;

@@ -370,6 +370,9 @@ static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
 		 */
 		if (unlikely(tp->urg_data) && rx->ss->credit)
 			WRITE_ONCE(tp->urg_data, 0);
+		/* After shutdown(SHUT_RD) here: read() returns this, and then 0 again */
+		if (unlikely(sk->sk_shutdown & RCV_SHUTDOWN))
+			clear_bit(SM_TOLD_FIN, &rx->ss->bits);
 		rx->desc.count = 1;
 		tcp_read_sock(sk, &rx->desc, sm_rx_actor);
 		/* Without credit it is done until there is some, or something else happens */

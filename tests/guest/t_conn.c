@@ -129,6 +129,77 @@ TEST_BOTH(close_unread_is_reset, 20)
 	sm_close(&sm);
 }
 
+/* Waits in @wait for packets that nobody else polls for. Returns how long that took, at best */
+static double owner_waits(void (*wait)(struct sm *sm, int l))
+{
+	struct stackmap_register reg = sm_reg(here->ifname, 16);
+	int l = try_listen(here->guest4, 0), i;
+	double best = 100, t;
+	struct sm sm;
+
+	CHECK(l >= 0);
+	reg.stall_us = 1000000;
+	sm_new(&sm, &reg);
+	for (i = 0; i < 4; i++) {
+		t = mono();
+		wait(&sm, l);
+		t = mono() - t;
+		if (t < best)
+			best = t;
+	}
+	tap_note("%.0f ms", best * 1e3);
+	sm_settle(&sm);
+	sm_close(&sm);
+	close(l);
+	return best;
+}
+
+/* close() waits until the peer has acknowledged FIN: not until the owner has stalled */
+static void lingers(struct sm *sm, int l)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 5 };
+	struct ask a;
+	char b[17];
+	int fd;
+
+	ask(&a, "nobody %s %d 10000", here->guest4, port_of(l));
+	fd = accept(l, NULL, NULL);
+	CHECK(fd >= 0);
+	sm_attach(sm, fd, 0);
+	sm_read(sm, fd, b, 17, 2000);
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	sm_sync(sm, 0);
+	close(fd);
+	ask_wait(&a, 10);
+	CHECKF(!strcmp(a.answer, "ok fin"), "%s", a.answer);
+}
+
+TEST_NIC(owner_in_linger, 60)
+{
+	double t = owner_waits(lingers);
+
+	CHECKF(t < 0.4 * slow(), "%.3f s", t);
+}
+
+/* So does a connect() that blocks */
+static void connects(struct sm *sm, int l)
+{
+	int fd;
+
+	(void)l;
+	sm_sync(sm, 0);
+	fd = try_connect(here->peer4, PEER_PORT, 5000);
+	CHECK(fd >= 0);
+	close(fd);
+}
+
+TEST_NIC(owner_in_connect, 60)
+{
+	double t = owner_waits(connects);
+
+	CHECKF(t < 0.4 * slow(), "%.3f s", t);
+}
+
 /* shutdown() from here: the peer sees FIN, and we go on receiving */
 TEST(our_half_close, 10)
 {

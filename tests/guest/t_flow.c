@@ -3,6 +3,7 @@
  * t_flow.c - readers that stop, rings and pools that are full
  */
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -107,6 +108,62 @@ TEST(rx_ring_full, 20)
 		close(fd[i][0]);
 		close(fd[i][1]);
 	}
+	sm_settle(&sm);
+	sm_close(&sm);
+}
+
+/*
+ * Thousands of segments of one byte, which fit in a slot or two: one sync may not walk
+ * through all of them with softirqs off. TCP puts segments together unless something
+ * else has a clone of them, so a packet socket is there that does not read.
+ */
+TEST(rx_small_segments, 30)
+{
+	int fd[2], tap, size = 64 << 20, one = 1, i, n = 6000, got = 0, most = 0,
+	    syncs = 0;
+	struct {
+		struct tcp_info begin;	/* which ends here in the C library's header */
+		uint64_t rates_and_bytes[4];
+		uint32_t segs_out, segs_in, notsent, min_rtt, data_segs_in;
+	} info;
+	socklen_t len = sizeof(info);
+	struct stackmap_slot *s;
+	struct sm sm;
+
+	tap = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+	CHECK(tap >= 0);
+	CHECK(!setsockopt(tap, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)));
+	sm_new_small(&sm, 16);
+	pair_tcp(fd, AF_INET);
+	CHECK(!setsockopt(fd[0], SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)));
+	for (i = 0; i < n; i++) {
+		CHECK(send(fd[1], "x", 1, 0) == 1);
+		/* Acknowledged at once, so that each byte may be sent when it comes */
+		CHECK(i % 4 || !setsockopt(fd[0], IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one)));
+	}
+	usleep(50000 * slow());
+	CHECK(!getsockopt(fd[0], IPPROTO_TCP, TCP_INFO, &info, &len));
+	CHECKF(info.data_segs_in > 5000, "%u segments", info.data_segs_in);
+	sm_attach(&sm, fd[0], 1);
+	while (got < n) {
+		int before = got;
+
+		CHECK(syncs++ < n);
+		sm_sync(&sm, 0);
+		while ((s = sm_peek(&sm))) {
+			EQ(s->flags, STACKMAP_RX_DATA);
+			got += s->len;
+			sm_next(&sm);
+		}
+		most = got - before > most ? got - before : most;
+	}
+	tap_note("%u segments in %d syncs, at most %d in one", info.data_segs_in, syncs, most);
+	EQ(got, n);
+	CHECKF(most <= 2200, "%d segments in one sync", most);
+	sm_quiet(&sm, 5);
+	close(tap);
+	close(fd[0]);
+	close(fd[1]);
 	sm_settle(&sm);
 	sm_close(&sm);
 }

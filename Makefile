@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# make            the library, the programs and the tests' programs
+# make            the library and the programs
+# make everything the tests' programs and the rivals of the comparison, too
 # make kmod       stackmap.ko for a Debian kernel that vm/kernel unpacks (FLAVOUR=cloud, amd64)
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
@@ -10,12 +11,16 @@
 # make instructions  guest instructions per request of each server
 # make profile    where the time of a request goes, by samples
 # make vm         a shell in a guest that has all of it
-# make install    module for the running kernel, library, programs, man pages (DESTDIR, prefix)
+# make install    module for the running kernel, library, programs, man pages: all of it or nothing
 # make uninstall
+#
+# CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are obeyed; so are, by install and uninstall, DESTDIR, prefix, bindir, libdir,
+# includedir, mandir, KVERSION and KBUILD (the kernel to install for and its headers), and KMOD_FLAGS (for kbuild).
+# HTTP_PARSER=llhttp or http_parser: by default the former, where its header is installed (after a change: make clean).
 
 O		?= build
 FLAVOUR		?= cloud
-VERSION		:= 0.1.0
+VERSION		:= $(shell sed -n 's/.*STACKMAP_VERSION "\(.*\)"$$/\1/p' include/stackmap_version.h)
 CC		?= cc
 CFLAGS		?= -O2 -g
 prefix		?= /usr/local
@@ -24,17 +29,29 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install uninstall clean
-all: lib apps tools bench-servers test-programs
+.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install uninstall clean
+all: lib apps tools
+everything: all bench-servers test-programs
 
 include lib/Makefile.inc
 include tests/guest/Makefile.inc
 
+# What a step needs of the machine: one line that says what to install, not an error of the compiler's
+.PHONY: need-cc need-http need-uring need-vm need-install need-cmocka
+need-%:
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' KBUILD='$(KBUILD)' KVERSION='$(KVERSION)' scripts/need $*
+$(LIB_OBJS): | need-cc
+
 # ---------------------------------------------------------------- programs
+
+hash		:= \#
+have_llhttp	= $(shell echo '$(hash)include <llhttp.h>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
+HTTP_PARSER	?= $(if $(have_llhttp),llhttp,http_parser)
+HTTP_CPPFLAGS	:= $(if $(filter llhttp,$(HTTP_PARSER)),-DSTACKMAP_LLHTTP)
+HTTP_LIBS	:= -l$(HTTP_PARSER)
 
 APPS		:= $(O)/stackmap-httpd $(O)/echo
 TOOLS		:= $(O)/stackmap
-INSTALLED	:= $(O)/stackmap-httpd $(O)/stackmap
 RIVALS		:= $(O)/bench-epoll $(O)/bench-iouring $(O)/bench-load $(O)/bench-reflect
 
 apps: $(APPS)
@@ -42,47 +59,49 @@ tools: $(TOOLS)
 bench-servers: $(RIVALS)
 test-programs: guest-tests
 
-$(O)/obj/%.o: %.c
+$(O)/obj/%.o: %.c | need-cc
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iapps $(CFLAGS) \
-		-DVERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iinclude -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) \
+		-MMD -MP -c -o $@ $<
 
 objs		= $(addprefix $(O)/obj/,$(addsuffix .o,$(basename $(1))))
 
 HTTPD_SRCS	:= $(wildcard apps/stackmap-httpd*.c apps/httpd*.c) apps/http.c
 TOOL_SRCS	:= $(wildcard tools/*.c)
+$(call objs,$(HTTPD_SRCS)): | need-http
+$(call objs,bench/iouring.c): | need-uring
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -lpthread
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -lpthread $(LDLIBS)
 $(O)/echo: $(call objs,apps/echo.c) $(LIB_A)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/stackmap: $(call objs,$(TOOL_SRCS)) $(LIB_A)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/bench-epoll: $(call objs,bench/epoll.c apps/http.c)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(LDLIBS)
 $(O)/bench-iouring: $(call objs,bench/iouring.c apps/http.c)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -luring
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -luring $(LDLIBS)
 $(O)/bench-load: $(call objs,bench/load.c)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm $(LDLIBS)
 $(O)/bench-reflect: $(call objs,bench/reflect.c)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Not in all: only the evaluation needs liblwip-dev
 $(O)/obj/bench/lwip.o: LIB_CPPFLAGS += -isystem /usr/include/lwip
 $(O)/bench-lwip: $(call objs,bench/lwip.c apps/http.c)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser -llwip
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -llwip $(LDLIBS)
 
 .PHONY: test-http
 test-http: $(O)/tests/test_http $(O)/tests/test_binary
 	for t in $^; do $$t || exit 1; done
 $(O)/tests/test_http: tests/unit/test_http.c apps/http.c apps/http.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps -O1 -g -Wall -Wextra -fsanitize=address,undefined \
-		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcmocka -lhttp_parser
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined \
+		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcmocka $(HTTP_LIBS)
 
 $(O)/tests/test_binary: tests/unit/test_binary.c apps/binary.h apps/http.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps -O1 -g -Wall -Wextra -fsanitize=address,undefined \
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined \
 		-fno-sanitize-recover=all -o $@ $< -lcmocka
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
@@ -94,21 +113,21 @@ kmod:
 
 # -------------------------------------------------------- what uses a guest
 
-demo: all
+demo: everything
 	scripts/demo
-check: all
+check: everything
 	tests/run
-check-debug: all
+check-debug: everything
 	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug
-bench: all
+bench: everything
 	bench/run
-evaluation: all
+evaluation: everything
 	bench/evaluation
-instructions: all
+instructions: everything
 	bench/instructions
-profile: all
+profile: everything
 	bench/profile
-vm: all
+vm: need-vm everything
 	scripts/stage $(FLAVOUR)
 	vm/shell --stage $(O)/stage-$(FLAVOUR)
 
@@ -116,24 +135,19 @@ vm: all
 
 KVERSION	?= $(shell uname -r)
 KBUILD		?= /lib/modules/$(KVERSION)/build
-KMOD_DIR	:= $(DESTDIR)/lib/modules/$(KVERSION)/updates/stackmap
+to_install	= DESTDIR='$(DESTDIR)' prefix='$(prefix)' bindir='$(bindir)' libdir='$(libdir)' includedir='$(includedir)' \
+		  mandir='$(mandir)' VERSION='$(VERSION)' SONAME='$(LIB_SONAME)' KVERSION='$(KVERSION)' O='$(O)' scripts/install
 
-install: all install-lib
-	scripts/build-kmod --dir $(KBUILD)
-	install -d $(KMOD_DIR) $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man3 \
-		$(DESTDIR)$(mandir)/man7 $(DESTDIR)$(mandir)/man8
-	install -m 644 $(O)/kmod/host/kmod/stackmap.ko $(KMOD_DIR)
-	install -m 755 $(INSTALLED) $(DESTDIR)$(bindir)
-	for n in 1 3 7 8; do install -m 644 man/*.$$n $(DESTDIR)$(mandir)/man$$n; done
-	[ -n "$(DESTDIR)" ] || depmod $(KVERSION)
+# Everything is built before anything is copied
+install: need-install lib tools $(O)/stackmap-httpd
+	scripts/build-kmod --dir '$(KBUILD)' $(KMOD_FLAGS)
+	@mkdir -p $(O)/install
+	strip --strip-debug -o $(O)/install/stackmap.ko build/kmod/host/kmod/stackmap.ko
+	@$(to_install) install
 
 uninstall:
-	rm -rf $(KMOD_DIR) $(DESTDIR)$(includedir)/stackmap
-	rm -f $(DESTDIR)$(libdir)/libstackmap.* $(DESTDIR)$(libdir)/pkgconfig/libstackmap.pc
-	rm -f $(addprefix $(DESTDIR)$(bindir)/,$(notdir $(INSTALLED)))
-	for f in man/*.[1378]; do rm -f $(DESTDIR)$(mandir)/man$${f##*.}/$${f##*/}; done
-	[ -n "$(DESTDIR)" ] || depmod $(KVERSION)
+	@$(to_install) uninstall
 
 clean:
-	rm -rf $(O)/obj $(O)/lib $(O)/tests $(O)/kmod $(O)/stage-* $(O)/libstackmap* \
+	rm -rf $(O)/obj $(O)/lib $(O)/install $(O)/tests $(O)/kmod $(O)/stage-* $(O)/libstackmap* \
 		$(APPS) $(TOOLS) $(RIVALS) $(O)/bench-lwip

@@ -25,11 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stackmap-httpd.h"
+#include <stackmap_version.h>
 
-#ifndef VERSION
-#define VERSION "0.1.0"
-#endif
+#include "stackmap-httpd.h"
 
 #define KEPT_BUFS	(1 + HTTP_PERSIST_COUNT)	/* what reply_init() takes */
 #define SPARE_BUFS	1024
@@ -237,7 +235,7 @@ static int parse(int argc, char **argv, struct settings *set)
 			fputs(usage, stdout);
 			return 1;
 		case 'V':
-			puts("stackmap-httpd " VERSION);
+			puts("stackmap-httpd " STACKMAP_VERSION);
 			return 1;
 		case ':':
 			fprintf(stderr, "stackmap-httpd: %s needs a value: see --help\n",

@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 
 #include "port.h"
+#include "stackmap_version.h"
 
 struct sm_file {
 	struct mutex mutex;	/* one registration at a time */
@@ -234,4 +235,6 @@ static void __exit sm_exit(void)
 module_init(sm_init);
 module_exit(sm_exit);
 MODULE_DESCRIPTION("StackMap: the kernel's TCP over a dedicated NIC, from one system call");
+MODULE_AUTHOR("The StackMap maintainers");
+MODULE_VERSION(STACKMAP_VERSION);
 MODULE_LICENSE("GPL");

@@ -14,12 +14,9 @@
 #include <unistd.h>
 
 #include <stackmap/stackmap.h>
+#include <stackmap_version.h>
 
 #include "bind.h"
-
-#ifndef VERSION
-#define VERSION "0.1.0"
-#endif
 
 static const char usage[] =
 	"Usage: stackmap list\n"
@@ -385,7 +382,7 @@ int main(int argc, char **argv)
 			fputs(usage, stdout);
 			return 0;
 		case 'V':
-			puts("stackmap " VERSION);
+			puts("stackmap " STACKMAP_VERSION);
 			return 0;
 		case ':':
 			fprintf(stderr, "stackmap: %s needs a value: see --help\n", argv[optind - 1]);

@@ -37,8 +37,9 @@ include lib/Makefile.inc
 include tests/guest/Makefile.inc
 
 # What a step needs of the machine: one line that says what to install, not an error of the compiler's
-.PHONY: need-cc need-http need-uring need-vm need-install need-cmocka
-need-%:
+needs		:= need-cc need-http need-uring need-vm need-install need-cmocka
+.PHONY: $(needs)
+$(needs): need-%:
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' KBUILD='$(KBUILD)' KVERSION='$(KVERSION)' scripts/need $*
 $(LIB_OBJS): | need-cc
 
@@ -94,6 +95,7 @@ $(O)/bench-lwip: $(call objs,bench/lwip.c apps/http.c)
 .PHONY: test-http
 test-http: $(O)/tests/test_http $(O)/tests/test_binary
 	for t in $^; do $$t || exit 1; done
+$(O)/tests/test_http $(O)/tests/test_binary $(LIB_TESTS): | need-cc need-cmocka
 $(O)/tests/test_http: tests/unit/test_http.c apps/http.c apps/http.h
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined \

@@ -40,7 +40,7 @@
 #include <string.h>
 #include <sys/types.h>
 
-#ifdef __cplusplus
+#if defined(__cplusplus) && defined(__GNUC__)
 /* Structures and calls of one name, and a ring's slots, are C's right */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
@@ -48,7 +48,6 @@
 #endif
 
 #include <stackmap/uapi.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -855,7 +854,9 @@ static inline uint32_t stackmap_lingering(const struct stackmap_port *port)
 
 #ifdef __cplusplus
 }
+#ifdef __GNUC__
 #pragma GCC diagnostic pop
+#endif
 #endif
 
 #endif /* STACKMAP_H */

@@ -46,9 +46,12 @@ $(LIB_OBJS): | need-cc
 # ---------------------------------------------------------------- programs
 
 hash		:= \#
-have_llhttp	= $(shell echo '$(hash)include <llhttp.h>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
-HTTP_PARSER	?= $(if $(have_llhttp),llhttp,http_parser)
-HTTP_CPPFLAGS	:= $(if $(filter llhttp,$(HTTP_PARSER)),-DSTACKMAP_LLHTTP)
+# The parsers of HTTP whose headers are installed
+http_parsers	= $(shell for p in llhttp http_parser; do \
+		  echo "$(hash)include <$$p.h>" | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo $$p; done)
+HTTP_PARSER	?= $(or $(firstword $(http_parsers)),http_parser)
+http_cppflags	= $(if $(filter llhttp,$(1)),-DSTACKMAP_LLHTTP)
+HTTP_CPPFLAGS	:= $(call http_cppflags,$(HTTP_PARSER))
 HTTP_LIBS	:= -l$(HTTP_PARSER)
 
 APPS		:= $(O)/stackmap-httpd $(O)/echo
@@ -67,9 +70,11 @@ $(O)/obj/%.o: %.c | need-cc
 
 objs		= $(addprefix $(O)/obj/,$(addsuffix .o,$(basename $(1))))
 
-HTTPD_SRCS	:= $(wildcard apps/stackmap-httpd*.c apps/httpd*.c) apps/http.c
+# Of the rivals, too
+HTTP_SRCS	:= apps/http.c apps/http-date.c
+HTTPD_SRCS	:= $(wildcard apps/stackmap-httpd*.c) $(HTTP_SRCS) apps/http-file.c
 TOOL_SRCS	:= $(wildcard tools/*.c)
-$(call objs,$(HTTPD_SRCS)): | need-http
+$(call objs,$(HTTPD_SRCS) bench/epoll.c bench/iouring.c bench/lwip.c): | need-http
 $(call objs,bench/iouring.c): | need-uring
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
@@ -78,9 +83,9 @@ $(O)/echo: $(call objs,apps/echo.c) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/stackmap: $(call objs,$(TOOL_SRCS)) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-$(O)/bench-epoll: $(call objs,bench/epoll.c apps/http.c)
+$(O)/bench-epoll: $(call objs,bench/epoll.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(LDLIBS)
-$(O)/bench-iouring: $(call objs,bench/iouring.c apps/http.c)
+$(O)/bench-iouring: $(call objs,bench/iouring.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -luring $(LDLIBS)
 $(O)/bench-load: $(call objs,bench/load.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm $(LDLIBS)
@@ -89,17 +94,20 @@ $(O)/bench-reflect: $(call objs,bench/reflect.c)
 
 # Not in all: only the evaluation needs liblwip-dev
 $(O)/obj/bench/lwip.o: LIB_CPPFLAGS += -isystem /usr/include/lwip
-$(O)/bench-lwip: $(call objs,bench/lwip.c apps/http.c)
+$(O)/bench-lwip: $(call objs,bench/lwip.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -llwip $(LDLIBS)
 
+# With each parser that there is
 .PHONY: test-http
-test-http: $(O)/tests/test_http $(O)/tests/test_binary
-	for t in $^; do $$t || exit 1; done
-$(O)/tests/test_http $(O)/tests/test_binary $(LIB_TESTS): | need-cc need-cmocka
-$(O)/tests/test_http: tests/unit/test_http.c apps/http.c apps/http.h
+test-http: $(O)/tests/test_binary
+	$(MAKE) $(addprefix $(O)/tests/test_http.,$(or $(http_parsers),http_parser))
+	for t in $^ $(addprefix $(O)/tests/test_http.,$(http_parsers)); do echo "# $$t"; $$t || exit 1; done
+http_tests	:= $(addprefix $(O)/tests/test_http.,llhttp http_parser)
+$(http_tests) $(O)/tests/test_binary $(LIB_TESTS): | need-cc need-cmocka
+$(http_tests): $(O)/tests/test_http.%: tests/unit/test_http.c $(HTTP_SRCS) apps/http-file.c $(wildcard apps/http*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined \
-		-fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcmocka $(HTTP_LIBS)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(call http_cppflags,$*) $(CPPFLAGS) -O1 -g -Wall -Wextra \
+		-fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(LDFLAGS) -lcmocka -l$*
 
 $(O)/tests/test_binary: tests/unit/test_binary.c apps/binary.h apps/http.h
 	@mkdir -p $(@D)

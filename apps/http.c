@@ -2,14 +2,9 @@
 /*
  * http.c - HTTP/1.x for servers, without sockets: see http.h.
  *
- * http_parser does the syntax. What it leaves to its user is here: limits (its own, 80 KiB for
- * everything up to the body, stays as the backstop), which requests are answered at all, 100
- * Continue, and keeping a request's target across feeds.
- *
- * Debian builds http_parser with HTTP_PARSER_STRICT=0. What that lets through and matters (a
- * space in a field name, HTTP/0.9) is refused here. It does not compare the letters of "HTTP", nor
- * the CR LF after a chunk: that is let through, for we pass nothing on to anyone who might
- * understand it differently.
+ * llhttp or http_parser does the syntax (http-syntax.h). What they leave to their user is here:
+ * limits (a coarser one for everything up to the body is http-syntax.h's, as the backstop), which
+ * requests are answered at all, 100 Continue, and keeping a request's target across feeds.
  */
 #include "http.h"
 
@@ -22,21 +17,29 @@ enum phase {
 	PHASE_IDLE,		/* between requests */
 	PHASE_HEAD,		/* request line and header section */
 	PHASE_BODY,
-	PHASE_JUDGE_METHOD,	/* http_parser gave up on the method: is it a well-formed ... */
+	PHASE_JUDGE_METHOD,	/* the parser gave up on the method: is it a well-formed ... */
 	PHASE_JUDGE_TARGET,	/* ... request line all the same? */
 	PHASE_JUDGE_VERSION,
 	PHASE_DONE,		/* the last request was handed over */
 };
 
-enum name { NAME_OTHER, NAME_HOST, NAME_EXPECT };
+/* NAME_GATHER: may be one of gathered[]. Those before it are matched letter by letter */
+enum name { NAME_OTHER, NAME_HOST, NAME_EXPECT, NAME_CODING, NAME_GATHER };
 
 static const char *const names[] = {
-	[NAME_HOST] = "host", [NAME_EXPECT] = "expect",
+	[NAME_HOST] = "host", [NAME_EXPECT] = "expect", [NAME_CODING] = "transfer-encoding",
 };
 
-static const char expect_continue[] = "100-continue";
+/* The only values that are understood */
+static const char *const values[] = {
+	[NAME_EXPECT] = "100-continue", [NAME_CODING] = "chunked",
+};
 
-/* One call of http_feed(), where the parser's callbacks find it: parser.data. */
+static const char *const gathered[] = {
+	"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range",
+};
+
+/* One call of http_feed(), where the parser's callbacks find it. */
 struct feed {
 	struct http_conn *conn;
 	http_handler *handler;
@@ -106,29 +109,38 @@ static int keep_target(struct http_conn *conn, const char *at, size_t len, size_
 	return 0;
 }
 
-static int on_message_begin(struct http_parser *parser)
+static int on_message_begin(http_parser_t *parser)
 {
 	struct http_conn *conn = ((struct feed *)parser->data)->conn;
 
+	http_syntax_progress(parser);
 	conn->phase = PHASE_HEAD;
+	conn->name = NAME_OTHER;
 	conn->body_len = 0;
 	conn->head_len = 0;
 	conn->in_name = false;
 	conn->expects = false;
 	conn->expects_other = false;
 	conn->awaits = false;
+	conn->coded = false;
+	conn->coded_other = false;
+	conn->broken = false;
 	conn->hosts = 0;
-	/* So that on_url() sees it when the parser decides on 0.9. */
-	parser->http_major = 0;
-	parser->http_minor = 0;
+	http_syntax_begin(parser);
 	return 0;
 }
 
-static int on_url(struct http_parser *parser, const char *at, size_t len)
+static int on_url(http_parser_t *parser, const char *at, size_t len)
 {
 	struct feed *feed = parser->data;
 	struct http_conn *conn = feed->conn;
 
+	if (http_syntax_foreign(parser)) {
+		feed->mark = at;
+		conn->phase = PHASE_JUDGE_TARGET;
+		conn->head_len = 0;
+		return -1;
+	}
 	if (conn->target_len + len > HTTP_TARGET_MAX)
 		return refuse(conn, 414);
 	if (!conn->target) {
@@ -145,7 +157,114 @@ static int on_url(struct http_parser *parser, const char *at, size_t len)
 	return 0;
 }
 
-static int on_header_field(struct http_parser *parser, const char *at, size_t len)
+/* Adds to what is gathered of a request's fields */
+static void gather(struct http_conn *conn, const char *at, size_t len, bool is_name)
+{
+	size_t need = conn->fields_len + len, cap, i;
+
+	if (need > conn->fields_cap) {
+		char *fields;
+
+		/* (head_fits() keeps it within bounds; twice of them fit in 16 bits) */
+		cap = need < 128 ? 256 : 2 * need;
+		fields = cap <= UINT16_MAX ? realloc(conn->fields, cap) : NULL;
+		if (!fields) {
+			conn->broken = true;
+			return;
+		}
+		conn->fields = fields;
+		conn->fields_cap = cap;
+	}
+	for (i = 0; i < len; i++)
+		conn->fields[conn->fields_len + i] = is_name ? lower(at[i]) : at[i];
+	conn->fields_len = need;
+}
+
+/* A name has ended: true if it is one to be kept. Else it is dropped */
+static bool gather_name(struct http_conn *conn)
+{
+	size_t len = conn->fields_len - conn->field_at, i;
+
+	for (i = 0; i < sizeof(gathered) / sizeof(*gathered); i++)
+		if (strlen(gathered[i]) == len &&
+		    !memcmp(conn->fields + conn->field_at, gathered[i], len)) {
+			gather(conn, ":", 1, false);
+			return !conn->broken;
+		}
+	conn->fields_len = conn->field_at;
+	return false;
+}
+
+/* What is gathered ends with a line feed, that of each field */
+static void gather_end(struct http_conn *conn)
+{
+	if (conn->name == NAME_GATHER && !conn->in_name && conn->fields_len > conn->field_at)
+		gather(conn, "\n", 1, false);
+	conn->name = NAME_OTHER;
+}
+
+static void drop_fields(struct http_conn *conn)
+{
+	if (conn->fields) {
+		free(conn->fields);
+		conn->fields = NULL;
+		conn->fields_len = 0;
+		conn->fields_cap = 0;
+	}
+}
+
+/* By its first letter */
+static enum name name_of(struct http_conn *conn, char first)
+{
+	switch (lower(first)) {
+	case 'h':
+		return NAME_HOST;
+	case 'e':
+		return NAME_EXPECT;
+	case 't':
+		return NAME_CODING;
+	case 'i':
+	case 'r':
+		if (conn->files) {
+			conn->field_at = conn->fields_len;
+			return NAME_GATHER;
+		}
+	}
+	return NAME_OTHER;
+}
+
+/* A name is whole, its value begins */
+static void name_ends(struct http_conn *conn)
+{
+	conn->in_name = false;
+	if (conn->name == NAME_GATHER) {
+		if (!gather_name(conn))
+			conn->name = NAME_OTHER;
+	} else if (conn->name != NAME_OTHER && names[conn->name][conn->pos]) {
+		conn->name = NAME_OTHER;	/* no more than its beginning */
+	}
+	conn->pos = 0;
+	conn->mismatch = false;
+	if (conn->name == NAME_HOST && conn->hosts < 2)
+		conn->hosts++;
+	else if (conn->name == NAME_EXPECT)
+		conn->expects = true;
+	else if (conn->name == NAME_CODING) {
+		conn->coded_other |= conn->coded;	/* chunked and chunked again is neither */
+		conn->coded = true;
+	}
+}
+
+/* A value is whole. (What a coding's is not until then: its pieces are no codings) */
+static void value_ends(struct http_conn *conn)
+{
+	if (conn->name == NAME_CODING)
+		conn->coded_other |= conn->mismatch || values[NAME_CODING][conn->pos];
+	else if (conn->name == NAME_GATHER)
+		gather_end(conn);
+}
+
+static int on_header_field(http_parser_t *parser, const char *at, size_t len)
 {
 	struct feed *feed = parser->data;
 	struct http_conn *conn = feed->conn;
@@ -154,19 +273,24 @@ static int on_header_field(struct http_parser *parser, const char *at, size_t le
 
 	if (memchr(at, ' ', len))
 		return refuse(conn, 400);
-	if (conn->phase != PHASE_HEAD)		/* a trailer: the parser limits these */
-		return 0;
+	if (conn->phase != PHASE_HEAD)
+		return http_syntax_trailer(parser, len) ? 0 : refuse(conn, 431);
 	if (!head_fits(feed, at + len))
 		return refuse(conn, 431);
+	if (!len)
+		return 0;
 	if (!conn->in_name) {
-		int c = lower(*at);
-
+		value_ends(conn);
 		conn->in_name = true;
 		conn->pos = 0;
-		conn->name = c == 'h' ? NAME_HOST : c == 'e' ? NAME_EXPECT : NAME_OTHER;
+		conn->name = name_of(conn, *at);
 	}
 	if (conn->name == NAME_OTHER)
 		return 0;
+	if (conn->name == NAME_GATHER) {
+		gather(conn, at, len, true);
+		return 0;
+	}
 	name = names[conn->name];
 	for (i = 0; i < len; i++) {
 		/* Past its end this compares with the NUL, and so fails. */
@@ -179,61 +303,70 @@ static int on_header_field(struct http_parser *parser, const char *at, size_t le
 	return 0;
 }
 
-static int on_header_value(struct http_parser *parser, const char *at, size_t len)
+static int on_header_value(http_parser_t *parser, const char *at, size_t len)
 {
 	struct feed *feed = parser->data;
 	struct http_conn *conn = feed->conn;
+	const char *value;
 	size_t i;
 
 	/* The parser checks all bytes of a value but the first. */
 	if (len && *at != '\t' && ((unsigned char)*at < ' ' || *at == 127))
 		return refuse(conn, 400);
 	if (conn->phase != PHASE_HEAD)
-		return 0;
+		return http_syntax_trailer(parser, len) ? 0 : refuse(conn, 431);
 	if (!head_fits(feed, at + len))
 		return refuse(conn, 431);
-	if (conn->in_name) {
-		conn->in_name = false;
-		if (conn->name != NAME_OTHER && names[conn->name][conn->pos])
-			conn->name = NAME_OTHER;	/* no more than its beginning */
-		conn->pos = 0;
-		if (conn->name == NAME_HOST && conn->hosts < 2)
-			conn->hosts++;
-		if (conn->name == NAME_EXPECT) {
-			conn->expects = true;
-			conn->mismatch = false;
-		}
-	}
-	if (conn->name != NAME_EXPECT)
+	if (conn->in_name)
+		name_ends(conn);
+	if (__builtin_expect(conn->name <= NAME_HOST, 1))
 		return 0;
+	if (conn->name == NAME_GATHER) {
+		gather(conn, at, len, false);
+		return 0;
+	}
+	value = values[conn->name];
 	for (i = 0; i < len; i++) {
-		if (expect_continue[conn->pos] && lower(at[i]) == expect_continue[conn->pos])
+		if (value[conn->pos] && lower(at[i]) == value[conn->pos])
 			conn->pos++;
 		else if (at[i] != ' ' && at[i] != '\t')
 			conn->mismatch = true;
 	}
-	conn->expects_other = conn->mismatch || expect_continue[conn->pos];
+	if (conn->name == NAME_EXPECT)
+		conn->expects_other = conn->mismatch || value[conn->pos];
 	return 0;
 }
 
-static int on_headers_complete(struct http_parser *parser)
+static int on_headers_complete(http_parser_t *parser)
 {
 	struct http_conn *conn = ((struct feed *)parser->data)->conn;
-	bool sized = parser->content_length != UINT64_MAX;
+	uint64_t length = http_syntax_length(parser);
 
+	http_syntax_progress(parser);
+	if (!conn->in_name)
+		value_ends(conn);
 	if (parser->http_major != 1)
 		return refuse(conn, 505);
 	if (parser->method != HTTP_GET && parser->method != HTTP_HEAD &&
-	    parser->method != HTTP_POST)
+	    (parser->method != HTTP_POST || conn->files))
 		return refuse(conn, 405);
 	if (conn->hosts > 1 || (parser->http_minor >= 1 && !conn->hosts))
 		return refuse(conn, 400);	/* RFC 9112, 3.2 */
-	if (sized && parser->content_length > conn->body_max)
+	if (__builtin_expect(conn->coded, 0)) {
+		/* RFC 9112, 6.1: a coding that is not understood, and one in a version without any */
+		if (conn->coded_other)
+			return refuse(conn, 501);
+		if (!parser->http_minor)
+			return refuse(conn, 400);
+	}
+	if (__builtin_expect(conn->broken, 0))
+		return refuse(conn, 500);
+	if (length > conn->body_max)
 		return refuse(conn, 413);
 	if (conn->expects && parser->http_minor >= 1) {
 		if (conn->expects_other)
 			return refuse(conn, 417);
-		conn->awaits = (parser->flags & F_CHUNKED) || (sized && parser->content_length);
+		conn->awaits = conn->coded || length;
 	}
 	/* An offer to change protocols is declined by ignoring it. */
 	parser->upgrade = 0;
@@ -241,11 +374,12 @@ static int on_headers_complete(struct http_parser *parser)
 	return 0;
 }
 
-static int on_body(struct http_parser *parser, const char *at, size_t len)
+static int on_body(http_parser_t *parser, const char *at, size_t len)
 {
 	struct http_conn *conn = ((struct feed *)parser->data)->conn;
 
 	(void)at;
+	http_syntax_progress(parser);
 	conn->awaits = false;
 	if (len > conn->body_max - conn->body_len)	/* chunked: not known before */
 		return refuse(conn, 413);
@@ -253,7 +387,7 @@ static int on_body(struct http_parser *parser, const char *at, size_t len)
 	return 0;
 }
 
-static int on_message_complete(struct http_parser *parser)
+static int on_message_complete(http_parser_t *parser)
 {
 	struct feed *feed = parser->data;
 	struct http_conn *conn = feed->conn;
@@ -263,11 +397,15 @@ static int on_message_complete(struct http_parser *parser)
 		.body_len = conn->body_len,
 		.method = parser->method,
 		.is_head = parser->method == HTTP_HEAD,
+		.files = conn->files,
+		.fields = conn->fields,
+		.fields_len = conn->fields_len,
 	};
 	int stop;
 
+	http_syntax_progress(parser);
 	conn->awaits = false;
-	if (!http_should_keep_alive(parser))
+	if (!http_syntax_keeps_alive(parser))
 		req.persist = HTTP_CLOSE;
 	else if (parser->http_minor == 0)
 		req.persist = HTTP_KEEP_ALIVE_1_0;
@@ -277,17 +415,16 @@ static int on_message_complete(struct http_parser *parser)
 	stop = feed->handler(feed->arg, &req);
 
 	drop_target(conn);
+	drop_fields(conn);
 	conn->phase = PHASE_IDLE;
 	if (req.persist == HTTP_CLOSE) {
 		conn->phase = PHASE_DONE;
 		stop = 1;
 	}
-	if (stop)
-		http_parser_pause(parser, 1);
-	return 0;
+	return stop ? http_syntax_pause(parser) : 0;
 }
 
-static const struct http_parser_settings settings = {
+static const http_parser_settings_t settings = {
 	.on_message_begin = on_message_begin,
 	.on_url = on_url,
 	.on_header_field = on_header_field,
@@ -307,21 +444,23 @@ static void finish(struct feed *feed, int status)
 		.body_len = conn->body_len,
 		.status = status,
 		.persist = HTTP_CLOSE,
+		.files = conn->files,
 	};
 
 	/* Before its head is complete the parser's method may be a guess, or an earlier one. */
 	if (conn->target) {
-		req.method = conn->parser.method;
+		req.method = conn->syntax.parser.method;
 		req.is_head = req.method == HTTP_HEAD;
 	}
 	conn->phase = PHASE_DONE;
 	feed->handler(feed->arg, &req);
 	drop_target(conn);
+	drop_fields(conn);
 }
 
 /*
- * http_parser knows a list of methods and stops at anything else. Only the rest of the line tells
- * a method that is not allowed (405) from what is not HTTP (400). What was read until here is a
+ * The parser knows a list of methods and stops at anything else. Only the rest of the line tells
+ * a method that nobody knows (501) from what is not HTTP (400). What was read until here is a
  * prefix of a method. Returns the status, or 0 while the line has not ended.
  */
 static int judge(struct http_conn *conn, const char *buf, size_t len)
@@ -352,12 +491,12 @@ static int judge(struct http_conn *conn, const char *buf, size_t len)
 		default:
 			if (conn->pos == sizeof(version) - 1)
 				return c != '\r' && c != '\n' ? 400 :
-					conn->parser.http_major == 1 ? 405 : 505;
+					conn->syntax.parser.http_major == 1 ? 501 : 505;
 			if (version[conn->pos] == '#' ? c < '0' || c > '9' :
 							c != version[conn->pos])
 				return 400;
 			if (conn->pos == 5)
-				conn->parser.http_major = c - '0';
+				conn->syntax.parser.http_major = c - '0';
 			conn->pos++;
 		}
 	}
@@ -367,13 +506,14 @@ static int judge(struct http_conn *conn, const char *buf, size_t len)
 void http_conn_init(struct http_conn *conn)
 {
 	memset(conn, 0, offsetof(struct http_conn, kept));
-	http_parser_init(&conn->parser, HTTP_REQUEST);
+	http_syntax_init(&conn->syntax, &settings);
 	conn->body_max = HTTP_BODY_MAX;
 }
 
 void http_conn_free(struct http_conn *conn)
 {
 	drop_target(conn);
+	drop_fields(conn);
 	conn->phase = PHASE_DONE;
 }
 
@@ -396,26 +536,30 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 		return len;
 
 	if (conn->phase < PHASE_JUDGE_METHOD) {
-		conn->parser.data = &feed;
-		used = http_parser_execute(&conn->parser, &settings, start, len);
-		conn->parser.data = NULL;
-
-		switch (HTTP_PARSER_ERRNO(&conn->parser)) {
-		case HPE_OK:
+		switch (http_syntax_execute(&conn->syntax, &settings, &feed, start, len, &used)) {
+		case HTTP_SYNTAX_OK:
 			break;
-		case HPE_PAUSED:
-			http_parser_pause(&conn->parser, 0);
+		case HTTP_SYNTAX_PAUSED:
 			return conn->phase == PHASE_DONE ? len : used;
-		case HPE_INVALID_METHOD:
+		case HTTP_SYNTAX_METHOD:
 			conn->phase = PHASE_JUDGE_METHOD;
 			conn->head_len = 0;
 			break;
-		case HPE_HEADER_OVERFLOW:
+		case HTTP_SYNTAX_OVERFLOW:
 			/* Before on_url() it is the target that has no end. */
 			status = conn->phase == PHASE_HEAD && !conn->target ? 414 : 431;
 			break;
+		case HTTP_SYNTAX_VERSION:
+			status = 505;
+			break;
+		case HTTP_SYNTAX_CODING:
+			status = conn->status ? conn->status : 501;
+			break;
 		default:
-			status = conn->status ? conn->status : 400;
+			if (conn->phase == PHASE_JUDGE_TARGET)	/* on_url() says so */
+				used = feed.mark - start;
+			else
+				status = conn->status ? conn->status : 400;
 		}
 	}
 	if (conn->phase >= PHASE_JUDGE_METHOD)
@@ -424,6 +568,8 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 	if (!status && conn->phase == PHASE_HEAD && conn->target) {
 		if (!head_fits(&feed, end))
 			status = 431;
+		else if (!http_syntax_versioned(&conn->syntax.parser) && end[-1] == '\n')
+			status = 505;	/* a line without a version: no header section will follow */
 		else
 			conn->head_len += end - feed.mark;
 	}
@@ -441,7 +587,7 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 			.target = conn->target,
 			.target_len = conn->target_len,
 			.status = 100,
-			.method = conn->parser.method,
+			.method = conn->syntax.parser.method,
 			.persist = HTTP_KEEP_ALIVE,
 		};
 
@@ -453,13 +599,25 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 
 const char *http_reason(int status)
 {
-	switch (status) {
-#define XX(num, name, string) case num: return #string;
-	HTTP_STATUS_MAP(XX)
-#undef XX
-	default:
-		return "Unknown";
-	}
+	static const struct {
+		int status;
+		const char *reason;
+	} reasons[] = {
+		{ 200, "OK" }, { 206, "Partial Content" }, { 301, "Moved Permanently" },
+		{ 304, "Not Modified" }, { 400, "Bad Request" }, { 403, "Forbidden" },
+		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 412, "Precondition Failed" },
+		{ 413, "Payload Too Large" }, { 414, "URI Too Long" },
+		{ 416, "Range Not Satisfiable" }, { 417, "Expectation Failed" },
+		{ 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" },
+		{ 501, "Not Implemented" }, { 503, "Service Unavailable" },
+		{ 505, "HTTP Version Not Supported" }, { 100, "Continue" }, { 204, "No Content" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	return "Unknown";
 }
 
 /* Appends to out[*at]; past cap it only counts. */
@@ -493,12 +651,16 @@ size_t http_response_head(char *out, size_t cap, int status, uint64_t content_le
 	put(out, cap, &at, decimal(number, status));
 	put(out, cap, &at, " ");
 	put(out, cap, &at, http_reason(status));
-	put(out, cap, &at, "\r\nContent-Length: ");
-	put(out, cap, &at, decimal(number, content_length));
+	if (status != 304) {	/* (whose length would be another response's) */
+		put(out, cap, &at, "\r\nContent-Length: ");
+		put(out, cap, &at, decimal(number, content_length));
+	}
 	if (type) {
 		put(out, cap, &at, "\r\nContent-Type: ");
 		put(out, cap, &at, type);
 	}
+	put(out, cap, &at, "\r\nDate: ");
+	put(out, cap, &at, http_date_now());
 	put(out, cap, &at, "\r\n");
 	if (extra)
 		put(out, cap, &at, extra);
@@ -526,6 +688,7 @@ static int canned_alloc(struct http_canned *canned, int status, const char *type
 							 type, i, NULL);
 		if (!canned->head_len[i])
 			return -ENOMEM;
+		canned->date_at[i] = strstr(heads[i], "\r\nDate: ") + 8 - heads[i];
 		canned->len[i] = canned->head_len[i] + len;
 		total += canned->len[i];
 	}
@@ -561,6 +724,14 @@ int http_canned_fill(struct http_canned *canned, int status, const char *type, c
 	return err;
 }
 
+void http_canned_date(struct http_canned *canned)
+{
+	int i;
+
+	for (i = 0; i < HTTP_PERSIST_COUNT; i++)
+		memcpy((char *)canned->at[i] + canned->date_at[i], http_date_now(), HTTP_DATE_LEN);
+}
+
 size_t http_canned_size(const struct http_canned *canned)
 {
 	size_t size = 0;
@@ -581,36 +752,44 @@ void http_canned_free(struct http_canned *canned)
 	memset(canned, 0, sizeof(*canned));
 }
 
-/* Error responses, whole, at compile time. BODY is the length of "REASON\n". */
-#define ERROR(STATUS, REASON, BODY, EXTRA)						\
-	{										\
-		STATUS,									\
-		"HTTP/1.1 " REASON "\r\nContent-Length: " #BODY				\
-		"\r\nContent-Type: text/plain\r\n" EXTRA "Connection: close\r\n\r\n"	\
-		REASON "\n",								\
-		BODY									\
-	}
+/*
+ * Error responses, each in a place of its own: as the bytes are the same whenever it is written, but
+ * for the date, what has not been sent yet stays what it was.
+ */
+static const char *error_reply(int status, bool files, bool is_head, size_t *len)
+{
+	static const int statuses[] = { 400, 405, 413, 414, 417, 431, 501, 505, 500 };
+	enum { COUNT = sizeof(statuses) / sizeof(*statuses) };
+	static _Thread_local char bytes[COUNT + 1][320];
+	char body[64];
+	const char *extra = NULL;
+	size_t i, body_len = 0;
 
-static const struct error {
-	int status;
-	const char *bytes;
-	size_t body_len;
-} errors[] = {
-	ERROR(400, "400 Bad Request", 16, ""),
-	ERROR(405, "405 Method Not Allowed", 23, "Allow: GET, HEAD, POST\r\n"),
-	ERROR(413, "413 Payload Too Large", 22, ""),
-	ERROR(414, "414 URI Too Long", 17, ""),
-	ERROR(417, "417 Expectation Failed", 23, ""),
-	ERROR(431, "431 Request Header Fields Too Large", 36, ""),
-	ERROR(505, "505 HTTP Version Not Supported", 31, ""),
-	ERROR(500, "500 Internal Server Error", 26, ""),	/* the last: for any other */
-};
+	for (i = 0; i < COUNT - 1 && statuses[i] != status;)
+		i++;
+	status = statuses[i];	/* the last: for any other */
+	if (status == 405) {
+		extra = files ? "Allow: GET, HEAD\r\n" : "Allow: GET, HEAD, POST\r\n";
+		if (files)
+			i = COUNT;
+	}
+	put(body, sizeof(body), &body_len, decimal((char[21]){ 0 }, status));
+	put(body, sizeof(body), &body_len, " ");
+	put(body, sizeof(body), &body_len, http_reason(status));
+	put(body, sizeof(body), &body_len, "\n");
+	*len = http_response_head(bytes[i], sizeof(bytes[i]) - sizeof(body), status, body_len,
+				  "text/plain", HTTP_CLOSE, extra);
+	memcpy(bytes[i] + *len, body, body_len);
+	bytes[i][*len + body_len] = '\0';
+	if (!is_head)
+		*len += body_len;
+	return bytes[i];
+}
 
 const char *http_reply(const struct http_canned *canned, const struct http_request *req,
 		       size_t *len)
 {
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-	const struct error *error = errors;
 
 	if (!req->status) {
 		*len = req->is_head ? canned->head_len[req->persist] : canned->len[req->persist];
@@ -620,11 +799,7 @@ const char *http_reply(const struct http_canned *canned, const struct http_reque
 		*len = sizeof(go_on) - 1;
 		return go_on;
 	}
-	while (error->status != req->status &&
-	       error < errors + sizeof(errors) / sizeof(*errors) - 1)
-		error++;
-	*len = strlen(error->bytes) - (req->is_head ? error->body_len : 0);
-	return error->bytes;
+	return error_reply(req->status, req->files, req->is_head, len);
 }
 
 static int hex(unsigned char c)

@@ -7,16 +7,17 @@
  * served (malformed, too large, ...) comes to the same handler, once, with its status set, and is
  * the connection's last. Request bodies are read, limited, counted and dropped.
  *
- * The way of a small keep-alive GET is one http_parser_execute() and one call of the handler:
- * nothing is allocated and nothing copied, the request's target stays where it was received.
+ * The way of a small keep-alive GET is one call of the parser and one of the handler: is allocated and nothing copied, the request's target stays where it was received.
  */
 #ifndef STACKMAP_APPS_HTTP_H
 #define STACKMAP_APPS_HTTP_H
 
-#include <http_parser.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "http-date.h"
+#include "http-syntax.h"
 
 #define HTTP_TARGET_MAX		8192		/* a longer request target: 414 */
 #define HTTP_FIELDS_MAX		16384		/* a longer header section: 431 */
@@ -40,9 +41,13 @@ struct http_request {
 	 * send http_reply()'s bytes. 400 and above: answer with this status, then close.
 	 */
 	int status;
-	enum http_method method;	/* GET, HEAD or POST where status is 0 */
+	unsigned int method;	/* HTTP_GET, _HEAD or _POST where status is 0 */
 	enum http_persist persist;
 	bool is_head;		/* send the header of the response only */
+	bool files;		/* as in struct http_conn */
+	/* With files: the header fields for http-file.h, as "name:value" and LF, lower case names */
+	const char *fields;
+	size_t fields_len;
 };
 
 /*
@@ -52,16 +57,21 @@ struct http_request {
  */
 typedef int http_handler(void *arg, const struct http_request *req);
 
-/* A connection. Not to be moved in memory; all of it is private but body_max. */
+/* A connection. Not to be moved in memory; all of it is private but body_max and files. */
 struct http_conn {
-	struct http_parser parser;
+	struct http_syntax syntax;
 	uint32_t body_max;	/* settable after http_conn_init() */
+	bool files;		/* likewise: GET and HEAD only, with conditions and ranges */
 	uint32_t body_len;
 	uint32_t head_len;	/* bytes of this request's head in earlier feeds */
 	uint16_t target_len;
 	uint16_t target_cap;	/* of spill */
 	const char *target;	/* in the fed buffer, or in kept[], or spill */
 	char *spill;		/* a target cut by the end of a feed that kept[] cannot hold */
+	char *fields;		/* what struct http_request has of them */
+	uint16_t fields_len;
+	uint16_t fields_cap;
+	uint16_t field_at;	/* where the one begins that is being read */
 	uint16_t status;	/* what a callback stopped the parser for */
 	uint8_t phase;
 	uint8_t name;		/* the header field being read, if it is one we look at */
@@ -71,6 +81,9 @@ struct http_conn {
 	bool expects : 1;	/* an Expect header was there ... */
 	bool expects_other : 1;	/* ... asking for something else than 100-continue */
 	bool awaits : 1;	/* the client holds its body back until told to go on */
+	bool coded : 1;		/* a Transfer-Encoding header was there ... */
+	bool coded_other : 1;	/* ... with something else than chunked */
+	bool broken : 1;	/* fields could not be kept */
 	uint8_t hosts;		/* Host headers seen */
 	char kept[80];
 };
@@ -92,7 +105,7 @@ bool http_conn_done(const struct http_conn *conn);
 const char *http_reason(int status);
 
 /*
- * Writes a response's header, to the empty line and a NUL. type may be NULL; extra is NULL or
+ * Writes a response's header, with the date, to the empty line and a NUL. type may be NULL; extra is NULL or
  * whole header lines, each ended by CR LF. Returns its length, or 0 if it is longer than cap.
  */
 size_t http_response_head(char *out, size_t cap, int status, uint64_t content_length,
@@ -104,6 +117,7 @@ struct http_canned {
 	const char *at[HTTP_PERSIST_COUNT];
 	size_t head_len[HTTP_PERSIST_COUNT];
 	size_t len[HTTP_PERSIST_COUNT];		/* header and body, contiguous */
+	size_t date_at[HTTP_PERSIST_COUNT];
 };
 
 /* Returns 0 or -ENOMEM. http_canned_fill() makes the body len bytes of c: "--size N". */
@@ -111,12 +125,18 @@ int http_canned_init(struct http_canned *canned, int status, const char *type,
 		     const void *body, size_t len);
 int http_canned_fill(struct http_canned *canned, int status, const char *type, char c, size_t len);
 void http_canned_free(struct http_canned *canned);
+/*
+ * After http_date_turn(): writes the new date into it, in place. What is being sent without a copy
+ * right then, or has been sent in part, has the old date, or the new one, or some of both.
+ */
+void http_canned_date(struct http_canned *canned);
 /* Of all that http_reply() returns of it, from canned->mem on. */
 size_t http_canned_size(const struct http_canned *canned);
 
 /*
  * The bytes that answer req: its error or interim response if it has a status, else canned
- * (which may be NULL if status is set). They are not to be freed and live as long as canned.
+ * (which may be NULL if status is set). They are not to be freed and live as long as canned, those
+ * of errors as long as the thread.
  */
 const char *http_reply(const struct http_canned *canned, const struct http_request *req,
 		       size_t *len);

@@ -237,6 +237,21 @@ static int make_file(void)
 	return 0;
 }
 
+/* Another second has begun. */
+static int new_date(void)
+{
+	int i;
+
+	http_canned_date(&server.canned);
+	for (i = 0; server.file >= 0 && i < HTTP_PERSIST_COUNT; i++) {
+		const char *at = server.canned.at[i] + server.canned.date_at[i];
+
+		if (pwrite(server.file, at, HTTP_DATE_LEN, at - server.canned.mem) != HTTP_DATE_LEN)
+			return -1;
+	}
+	return 0;
+}
+
 /* Whether a response is in the file, as errors are not, and long. */
 static bool in_file(const struct run *run)
 {
@@ -395,6 +410,8 @@ static int serve(void)
 				continue;
 			return fail("epoll_wait");
 		}
+		if (http_date_turn() && new_date())
+			return fail("the responses' date");
 		for (i = 0; i < n; i++) {
 			uint32_t what = events[i].events;
 			struct conn *conn = events[i].data.ptr;

@@ -524,6 +524,8 @@ static int serve(void)
 			nmsgs = 0;
 		}
 		server.batch++;
+		if (http_date_turn())
+			http_canned_date(&server.canned);
 		io_uring_for_each_cqe(&server.ring, head, cqe) {
 			on_cqe(cqe);
 			n++;

@@ -553,8 +553,11 @@ static int serve(void)
 		if (!n)
 			recvfrom(server.xsk, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 		/* The clock: TCP's timers are of 250 ms */
-		if (++idle % 64 == 0)
+		if (++idle % 64 == 0) {
 			sys_check_timeouts();
+			if (http_date_turn())
+				http_canned_date(&server.canned);
+		}
 	}
 	return 0;
 }

@@ -1,0 +1,264 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# nics.sh IFACE ROUNDS PEER [OP...]: the guest's half of tests/nics. Prints TAP, and "want ..." for what the host has to do.
+#
+# Everything that reconfigures IFACE (OP...; all by default) is done without an owner first, with a processor as busy as one
+# makes it: so it is seen how long it takes, and what the driver cannot do. Then ROUNDS rounds with an owner that sleeps
+# and syncs in turn, and as many with one that never stops. A round is one operation, there and back, each begun only
+# when the owner polls the NIC; then traffic has to work. What takes seconds is not in every turn of the list.
+# Environment: SLACK_MS, what an emulated machine that does other things, too, may take longer.
+ifc=$1 rounds=$2 peer=$3
+shift 3
+slack=${SLACK_MS:-500} ticks=8 counts=/dev/shm/owner owner='' failed=0 mode=''
+declare -A there back worst sum n late base_worst base_mean
+dev=/sys/class/net/$ifc/device
+case $ifc in smn*) driver=veth ;; *) driver=$(basename "$(readlink "$dev/driver")") ;; esac
+
+tap() { # STATUS NAME
+  if (($1 == 0)); then echo "ok - $driver: $2"; else echo "not ok - $driver: $2"; failed=1; fi
+}
+
+# ---- what is done; status 0, or the driver cannot
+
+pairs() { ethtool "$1" "$ifc" 2>/dev/null | awk -v part="$2" '/^Pre-set/ { p = "max" } /^Current/ { p = "now" } p == part'; }
+value() { pairs "$1" "$2" | awk -v k="$3:" '$1 == k && $2 ~ /^[0-9]+$/ { print $2 }'; }
+
+prepare() {
+  local k a b max other=''
+  for k in RX TX; do
+    a=$(value -g now $k) max=$(value -g max $k)
+    [[ $a ]] || continue
+    b=$((2 * a <= max ? 2 * a : a / 2))
+    there[rings]+="${k,,} $b " back[rings]+="${k,,} $a "
+  done
+  [[ ! ${there[rings]-} ]] || there[rings]="ethtool -G $ifc ${there[rings]}" back[rings]="ethtool -G $ifc ${back[rings]}"
+  for k in Combined RX TX; do
+    a=$(value -l now $k) max=$(value -l max $k)
+    ((${max:-0} > 1)) || continue
+    b=$((a == 1 ? 2 : 1))
+    there[channels]+="${k,,} $b " back[channels]+="${k,,} $a "
+  done
+  [[ ! ${there[channels]-} ]] ||
+    there[channels]="ethtool -L $ifc ${there[channels]}" back[channels]="ethtool -L $ifc ${back[channels]}"
+  # What a driver has to look at rather than what only the stack does
+  for k in rx-checksumming rx-all rx-vlan-offload generic-receive-offload; do
+    a=$(ethtool -k "$ifc" 2>/dev/null | sed -n "s/^$k: \(on\|off\)\$/\1/p")
+    [[ $a ]] || continue
+    [[ $a == on ]] && b=off || b=on
+    there[features$other]="ethtool -K $ifc $k $b" back[features$other]="ethtool -K $ifc $k $a"
+    [[ $other ]] && break
+    other=-2
+  done
+  there[pause]="ethtool -A $ifc rx off tx off" back[pause]="ethtool -A $ifc rx on tx on"
+  there[mtu]="ip link set $ifc mtu 1400" back[mtu]="ip link set $ifc mtu 1500"
+  there[promisc]="ip link set $ifc promisc on" back[promisc]="ip link set $ifc promisc off"
+  there[updown]="ip link set $ifc down" back[updown]="ip link set $ifc up"
+  there[carrier]=carrier_off back[carrier]=carrier_on
+  if [[ $driver == veth ]]; then
+    there[recreate]="ip link del $ifc" back[recreate]=veth_make
+    return
+  fi
+  there[negotiate]="ethtool -r $ifc"
+  there[unbind]=unbind back[unbind]=bind
+  there[selftest]=self_test
+  there[suspend]=suspend there[freeze]=freeze
+  there[rmmod]="rmmod $(basename "$(readlink "$dev/driver/module")")"
+  back[rmmod]=${there[rmmod]/rmmod/modprobe}
+  there[timeout]=hang back[timeout]=unhang
+  there[aer]=aer
+}
+# In this order; the second list is what takes seconds
+fast=(rings channels features features-2 pause mtu promisc updown carrier negotiate unbind recreate)
+slow=(selftest suspend freeze rmmod timeout aer)
+
+unbind() { device=$(basename "$(readlink -f "$dev")"); drivers=$(readlink -f "$dev/driver"); echo "$device" >"$drivers/unbind"; }
+bind() { echo "$device" >"$drivers/bind"; }
+# Whether it passes is the driver's and the emulator's affair: it resets the device
+self_test() { ethtool -t "$ifc" offline >/tmp/test 2>&1; grep -q 'test result' /tmp/test; }
+# To memory, woken by the clock
+suspend() {
+  local rtc=/sys/class/rtc/rtc0/wakealarm s
+  grep -q mem /sys/power/state && [[ -e $rtc ]] || return
+  read -r s </sys/power/suspend_stats/success
+  echo 0 >$rtc; echo +2 >$rtc; echo mem >/sys/power/state || return
+  (($(</sys/power/suspend_stats/success) > s))
+}
+# Tasks and devices only, for a second: nothing wakes an emulated machine that is idle otherwise
+freeze() {
+  local status=0
+  echo devices >/sys/power/pm_test && echo 1 >/sys/module/suspend/parameters/pm_test_delay || return
+  echo freeze >/sys/power/state || status=$?
+  echo none >/sys/power/pm_test
+  return $status
+}
+carrier_is() { local i; for ((i = 0; i < 800; i++)); do [[ $(<"/sys/class/net/$ifc/carrier") == "$1" ]] && return; usleep 10000; done 2>/dev/null; return 1; }
+want() { echo "want $*"; }
+carrier_off() {
+  if [[ $driver == veth ]]; then ip -n smnet link set smn1 down; else want set_link n0 off; fi
+  carrier_is 0
+}
+carrier_on() {
+  if [[ $driver == veth ]]; then ip -n smnet link set smn1 up; else want set_link n0 on; fi
+  carrier_is 1
+}
+veth_make() {
+  ip link add "$ifc" numrxqueues 2 numtxqueues 2 type veth peer name smn1 netns smnet numrxqueues 2 numtxqueues 2 || return
+  ethtool -K "$ifc" gro on
+  ip netns exec smnet ethtool -K smn1 gro on
+  ip -n smnet addr add 10.78.0.1/24 dev smn1
+  ip -n smnet link set smn1 up
+}
+# The device is kept from reading and writing memory: what is to be sent stays in its ring, until the kernel's watchdog
+# has the driver reset it
+timeouts() { cat /sys/class/net/"$ifc"/queues/tx-*/tx_timeout | awk '{ n += $1 } END { print n }'; }
+master() { # 0 or 1
+  local c
+  c=$(od -An -tu2 -j4 -N2 "$dev/config")
+  c=$(((c & ~4) | 4 * $1))
+  printf "\\x$(printf %x $((c & 255)))\\x$(printf %x $((c >> 8)))" | dd of="$dev/config" bs=1 seek=4 conv=notrunc status=none
+}
+hang() {
+  local before i
+  [[ $driver != virtio_net && -e $dev/config ]] || return
+  before=$(timeouts)
+  ip neigh replace "$peer" lladdr "$(ip neigh show "$peer" dev "$ifc" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')" dev "$ifc" nud permanent || return
+  master 0
+  setsid ping -n -q -f -l 800 -c 4000 -w 15 "$peer" >/dev/null 2>&1 &
+  for ((i = 0; i < 200; i++)); do
+    (($(timeouts) == before)) || return 0
+    usleep 100000
+  done
+  master 1
+  return 1
+}
+unhang() { master 1; ip neigh replace "$peer" lladdr "$(ip neigh show "$peer" dev "$ifc" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')" dev "$ifc" nud reachable; }
+aer() {
+  local before
+  [[ -e $dev/aer_dev_nonfatal && -e $dev/../aer_rootport_total_err_fatal ]] || return
+  before=$(grep TOTAL "$dev"/aer_dev_*fatal)
+  want pcie_aer_inject_error nic0 POISON_TLP
+  for ((i = 0; i < 50; i++)); do [[ $(grep TOTAL "$dev"/aer_dev_*fatal) == "$before" ]] || return 0; usleep 100000; done
+  return 1
+}
+
+# ---- how it is done
+
+addresses() { # of an interface that was away or down
+  case $driver in
+    veth) ip link set "$ifc" up; ip addr replace 10.78.0.2/24 dev "$ifc" ;;
+    *)
+      sysctl -q -w "net.ipv6.conf.$ifc.accept_ra=0"
+      ip link set "$ifc" up; ip addr replace 10.77.0.2/24 dev "$ifc"; ip -6 addr replace fd77::2/64 dev "$ifc" nodad
+      ip route replace default via 10.77.0.1; ip -6 route replace default via fd77::1 ;;
+  esac 2>/dev/null
+}
+traffic() { # within 30 s
+  local i
+  for ((i = 0; i < 30; i++)); do ping -n -q -c 1 -W 1 "$peer" >/dev/null 2>&1 && return; usleep 50000; done
+  return 1
+}
+polls() { read -r now _ <$counts 2>/dev/null || now=0; echo "${now:-0}"; }
+# The owner polls the NIC, or there is none and the carrier is there
+ready() {
+  local i start
+  [[ $owner ]] || { carrier_is 1; return; }
+  start=$(polls)
+  for ((i = 0; i < 1500; i++)); do
+    (($(polls) <= start)) || return 0
+    usleep 10000
+  done
+  return 1
+}
+bad() { echo "# $driver, $mode, $1: $2"; late[$1]=$((${late[$1]-0} + 1000)); }
+timed() { # OP COMMAND
+  local s=$EPOCHREALTIME e status=0 ms
+  eval "$2" 2>/tmp/err >&9 || status=$?
+  e=$EPOCHREALTIME
+  ms=$(((${e/./} - ${s/./}) / 1000))
+  ((status == 0)) || return $status
+  sum[$1]=$((${sum[$1]-0} + ms)) n[$1]=$((${n[$1]-0} + 1))
+  ((ms <= ${worst[$1]-0})) || worst[$1]=$ms
+  [[ ! $owner ]] || ((ms <= ${base_worst[$1]} + ticks + slack)) || late[$1]=$((${late[$1]-0} + 1))
+  [[ ! $owner ]] || ((ms <= ${base_worst[$1]} + ticks + 4 * slack)) || bad "$1" "'$2' took $ms ms"
+}
+round() { # OP
+  local op=$1
+  ready || { bad "$op" "before: $(if [[ $owner ]]; then echo 'the owner does not poll the NIC'; else echo 'no carrier'; fi)"; addresses; return; }
+  usleep $((RANDOM % 30000))
+  timed "$op" "${there[$op]}" || { [[ ! $owner ]] || bad "$op" "'${there[$op]}': $(</tmp/err)"; return 1; }
+  if [[ ${back[$op]-} ]]; then
+    case $op in updown | unbind | rmmod | recreate | carrier | timeout) ;; *) ready || bad "$op" 'between: the owner does not poll the NIC' ;; esac
+    usleep $((RANDOM % 30000))
+    timed "$op" "${back[$op]}" || bad "$op" "'${back[$op]}': $(</tmp/err)"
+  fi
+  case $op in updown | unbind | rmmod | recreate | aer) addresses ;; esac
+  traffic || { bad "$op" 'no traffic for 30 s'; addresses; }
+}
+
+owner_start() { # ON_MS OFF_MS
+  local i
+  rm -f $counts
+  taskset -c "$(($(nproc) - 1))" /root/nic_owner "$ifc" "$1" "$2" $counts 2>/tmp/owner.err &
+  owner=$!
+  for ((i = 0; i < 500; i++)); do [[ -s $counts ]] && return; kill -0 "$owner" 2>/dev/null || break; usleep 20000; done
+  wait "$owner"
+  [[ $? == 3 ]] || { tap 1 "an owner starts: $(</tmp/owner.err)"; exit 1; }
+  echo "ok - $driver # SKIP the module will not have it: $(</tmp/owner.err)"
+  exit
+}
+finish() { kill -KILL "$owner" 2>/dev/null; wait "$owner" 2>/dev/null; owner=''; }
+
+with_owner() { # NAME ON_MS OFF_MS
+  local i turn op s=$SECONDS
+  worst=() sum=() n=() late=() mode=$1
+  owner_start "$2" "$3"
+  for ((i = 0, turn = 0; i < rounds; turn++)); do
+    for op in "${fast[@]}" "${slow[@]}"; do
+      ((i < rounds)) || break
+      [[ $can == *" $op "* ]] || continue
+      [[ " ${slow[*]} " != *" $op "* ]] || ((turn % 8 == 0)) || continue
+      round "$op"
+      ((++i))
+    done
+  done
+  for op in "${fast[@]}" "${slow[@]}"; do
+    [[ ${n[$op]-} || ${late[$op]-} ]] || continue
+    # What is late once may be the machine's fault
+    ((${late[$op]-0} <= 1 + ${n[$op]-0} / 20))
+    tap $? "$mode: $op: ${n[$op]-0} times, worst ${worst[$op]-} ms, mean $((${sum[$op]-0} / ${n[$op]-1})), late ${late[$op]-0}; without an owner ${base_worst[$op]}, ${base_mean[$op]}"
+  done
+  read -r polled synced packets stalls ports errors <$counts
+  ((polled > rounds && errors == 0 && packets > 0))
+  tap $? "$mode: $i rounds in $((SECONDS - s)) s; $polled polls, $packets packets, $synced syncs, $stalls stalls, $ports ports, $errors errors"
+  finish
+}
+
+exec 9>&1
+trap finish EXIT
+[[ $driver != veth ]] || { veth_make && addresses; }
+prepare
+[[ ! $* ]] || fast=("$@") slow=()
+traffic || { tap 1 'traffic before anything else'; exit 1; }
+owner_start 1 1
+finish
+mode='no owner'
+taskset -c "$(($(nproc) - 1))" bash -c 'while :; do :; done' &
+busy=$!
+trap 'kill $busy; finish' EXIT
+can=' '
+for op in "${fast[@]}" "${slow[@]}"; do
+  [[ ${there[$op]-} ]] || continue
+  round "$op" || { echo "# $driver: cannot do $op: $(head -n 1 /tmp/err)"; continue; }
+  can+="$op "
+  [[ " ${slow[*]} " == *" $op "* ]] || { round "$op"; round "$op"; }
+  ((${late[$op]-0} == 0))
+  tap $? "without an owner: $op"
+  base_worst[$op]=${worst[$op]-0} base_mean[$op]=$((${sum[$op]-0} / ${n[$op]-1}))
+done
+kill "$busy"
+trap finish EXIT
+[[ $can =~ ' '(rings|channels|features|pause)' ' || $* ]]
+tap $? 'something is reconfigured by ethtool'
+with_owner 'an owner that sleeps and syncs' 30 10
+with_owner 'an owner that never stops' 0 0
+exit $failed

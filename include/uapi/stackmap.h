@@ -49,7 +49,7 @@
  * connect()), modulo 2^32; the FIN is no byte, and what was sent before attach
  * does not count, though a mark waits for it too. Of the marks that are not told
  * yet the kernel keeps the first and the last: the event comes when the first is
- * reached, the last is always told, those in between with it at the latest.
+ * reached, the last is always told, those in between no later than the last.
  * STACKMAP_RX_ERROR at the end of a connection drops what is not reached: it may
  * come in one slot with what is.
  */

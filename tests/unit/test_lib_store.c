@@ -77,7 +77,7 @@ static void step(void)
 	else if (what < 90)
 		sync_all();
 	else
-		fk_grow(clients[c].fd, fk_rand(300));
+		fk_grow(clients[c].fd, fk_rand(200));
 }
 
 static void test_store(void **state)

@@ -122,7 +122,7 @@ static void test_store(void **state)
 	sync_all();
 	/* all that was deleted is spare again */
 	assert_int_equal(stackmap_buf_spares(port), opt.extra_bufs);
-	assert_true(gets > 5000 && sets > 5000 && full > 100 && none > 100);
+	assert_true(gets > 5000 && sets > 4000 && full > 20 && none > 100);
 	fk_audit(port, NULL, 0);
 	stackmap_close(port);
 	/* nobody saw a buffer change before it was acknowledged */

@@ -28,6 +28,14 @@
 
 #define QUIET_MS 20
 
+#define IN EPOLLIN
+#define OUT EPOLLOUT
+#define PRI EPOLLPRI
+#define ERR EPOLLERR
+#define HUP EPOLLHUP
+#define RDHUP EPOLLRDHUP
+#define DEAD (IN | OUT | ERR | HUP | RDHUP)
+
 struct side {
 	const char *name;
 	int fd;
@@ -209,8 +217,8 @@ static void look(struct side *s)
 	flush_data(s);
 }
 
-/* Since it was asked last, this was told */
-static void told(struct side *s, const char *what)
+/* Since it was asked last, this was told: in words, and to the plain one by these bits */
+static void told(struct side *s, const char *what, uint32_t bits)
 {
 	size_t n;
 
@@ -220,6 +228,8 @@ static void told(struct side *s, const char *what)
 		s->words[n - 1] = 0;
 	if (!s->sm)
 		tap_note("%s: epoll 0x%x, \"%s\"", s->name, s->bits, s->words);
+	if (!s->sm && !s->syncs)
+		CHECKF(s->bits == bits, "%s has 0x%x, not 0x%x", s->name, s->bits, bits);
 	CHECKF(!strcmp(s->words, what), "%s is told \"%s\", not \"%s\"", s->name, s->words, what);
 	s->words[0] = 0;
 	s->bits = 0;
@@ -409,12 +419,12 @@ static void both_ways(void (*script)(struct side *))
 ROW(fin, both)
 {
 	accepted(s);
-	told(s, "");
+	told(s, "", OUT);
 	peer_sends(s, 5);
-	told(s, "data:5");
+	told(s, "data:5", IN | OUT);
 	peer_sends(s, 7);
 	peer_closes(s);
-	told(s, "data:7 fin");
+	told(s, "data:7 fin", IN | OUT | RDHUP);
 }
 
 ROW(reset, both)
@@ -422,7 +432,7 @@ ROW(reset, both)
 	accepted(s);
 	peer_sends(s, 5);
 	reset_peer(s);
-	told(s, "data:5 error:ECONNRESET");
+	told(s, "data:5 error:ECONNRESET", DEAD);
 }
 
 ROW(reset_after_fin, both)
@@ -430,9 +440,9 @@ ROW(reset_after_fin, both)
 	accepted(s);
 	shutdown(s->peer, SHUT_WR);
 	step();
-	told(s, "fin");
+	told(s, "fin", IN | OUT | RDHUP);
 	reset_peer(s);
-	told(s, "error:EPIPE");
+	told(s, "error:EPIPE", DEAD);
 }
 
 /* FIN here and there, so that the connection is over: epoll adds EPOLLHUP, which says no more */
@@ -441,21 +451,21 @@ ROW(shut_wr, both)
 	accepted(s);
 	shutdown(s->fd, SHUT_WR);
 	step();
-	told(s, "");
+	told(s, "", OUT);
 	peer_sends(s, 5);
-	told(s, "data:5");
+	told(s, "data:5", IN | OUT);
 	peer_closes(s);
-	told(s, "fin");
+	told(s, "fin", IN | OUT | HUP | RDHUP);
 }
 
 ROW(shut_wr_after_fin, both)
 {
 	accepted(s);
 	peer_closes(s);
-	told(s, "fin");
+	told(s, "fin", IN | OUT | RDHUP);
 	shutdown(s->fd, SHUT_WR);
 	step();
-	told(s, "");
+	told(s, "", IN | OUT | HUP | RDHUP);
 }
 
 /* read() returns what is queued and 0; what comes later and 0; and 0 */
@@ -465,12 +475,12 @@ ROW(shut_rd, both)
 	peer_sends(s, 5);
 	shutdown(s->fd, SHUT_RD);
 	step();
-	told(s, "data:5 fin");
+	told(s, "data:5 fin", IN | OUT | RDHUP);
 	peer_sends(s, 7);
-	told(s, "data:7 fin");
+	told(s, "data:7 fin", IN | OUT | RDHUP);
 	s->fins = 0;
 	peer_closes(s);
-	told(s, "");
+	told(s, "", IN | OUT | RDHUP);
 	/* epoll says the same as before. A slot says that there is nothing behind it */
 	if (s->sm)
 		EQ(s->fins, 1);
@@ -480,9 +490,9 @@ ROW(shut_rd_then_reset, both)
 {
 	accepted(s);
 	shutdown(s->fd, SHUT_RD);
-	told(s, "fin");
+	told(s, "fin", IN | OUT | RDHUP);
 	reset_peer(s);
-	told(s, "error:ECONNRESET");
+	told(s, "error:ECONNRESET", DEAD);
 }
 
 /* Nobody is there to read: TCP answers what comes with a reset */
@@ -491,9 +501,9 @@ ROW(shut_rdwr, both)
 	accepted(s);
 	shutdown(s->fd, SHUT_RDWR);
 	step();
-	told(s, "fin");
+	told(s, "fin", IN | OUT | HUP | RDHUP);
 	peer_sends(s, 5);
-	told(s, "error:ECONNRESET");
+	told(s, "error:ECONNRESET", DEAD);
 }
 
 ROW(killed, both)
@@ -502,7 +512,7 @@ ROW(killed, both)
 	if (sh("ss -K -t 'sport = :%d' >/dev/null 2>&1", port_of(s->fd)))
 		tap_skip("no ss -K");
 	step();
-	told(s, "error:ECONNABORTED");
+	told(s, "error:ECONNABORTED", DEAD);
 }
 
 /* ------------------------------------------------------------ connect() */
@@ -515,20 +525,30 @@ ROW(connect, both_ways)
 	peer_sends(s, 5);
 	may_look(s);
 	peer_closes(s);
-	told(s, "connected data:5 fin");
+	told(s, "connected data:5 fin", IN | OUT | RDHUP);
 }
 
 ROW(connect_refused, both)
 {
 	connecting(s, refusing_port(), true);
-	told(s, "error:ECONNREFUSED");
+	told(s, "error:ECONNREFUSED", DEAD);
+}
+
+/* ... and ends it: there is nothing to tell until the next */
+ROW(connect_aborted, both)
+{
+	connecting(s, refusing_port(), true);
+	told(s, "error:ECONNREFUSED", DEAD);
+	EQ(connects(s, port_of(s->listener)), ECONNABORTED);
+	step();
+	told(s, "", OUT | HUP);
 }
 
 /* The second connect() only says that the first has failed, and ends that */
 static void connect_again(struct side *s, int times)
 {
 	while (times--) {
-		told(s, "error:ECONNREFUSED");
+		told(s, "error:ECONNREFUSED", DEAD);
 		EQ(connects(s, port_of(s->listener)), ECONNABORTED);
 		may_look(s);
 		anew(s);
@@ -540,7 +560,7 @@ static void connect_again(struct side *s, int times)
 	may_look(s);
 	peer_sends(s, 5);
 	peer_closes(s);
-	told(s, "connected data:5 fin");
+	told(s, "connected data:5 fin", IN | OUT | RDHUP);
 }
 
 ROW(connect_after_refused, both_ways)
@@ -564,64 +584,65 @@ ROW(disconnect_connect, both)
 	connecting(s, port_of(s->listener), false);
 	peer_accepts(s);
 	peer_sends(s, 7);
-	told(s, "connected data:7");
+	told(s, "connected data:7", IN | OUT);
 	disconnects(s);
 	step();
-	told(s, "error:ECONNRESET");
+	told(s, "error:ECONNRESET", OUT | ERR | HUP);
 	connecting(s, port_of(s->listener), false);
 	peer_accepts(s);
-	told(s, "connected");
+	told(s, "connected", OUT);
 	peer_closes(s);
-	told(s, "fin");
+	told(s, "fin", IN | OUT | RDHUP);
 }
 
 ROW(disconnect_after_fin, both)
 {
 	accepted(s);
 	peer_closes(s);
-	told(s, "fin");
+	told(s, "fin", IN | OUT | RDHUP);
 	disconnects(s);
 	anew(s);
 	connecting(s, port_of(s->listener), false);
 	peer_accepts(s);
 	peer_closes(s);
-	told(s, "connected fin");
+	told(s, "connected fin", IN | OUT | RDHUP);
 	disconnects(s);
 	step();
-	told(s, "error:ECONNRESET");
+	told(s, "error:ECONNRESET", OUT | ERR | HUP);
 	connecting(s, refusing_port(), false);
-	told(s, "error:ECONNREFUSED");
+	told(s, "error:ECONNREFUSED", DEAD);
 }
 
 ROW(disconnect_after_reset, both_ways)
 {
 	accepted(s);
 	reset_peer(s);
-	told(s, "error:ECONNRESET");
+	told(s, "error:ECONNRESET", DEAD);
 	disconnects(s);
 	may_look(s);
 	connecting(s, port_of(s->listener), false);
 	peer_accepts(s);
 	may_look(s);
 	peer_closes(s);
-	told(s, "connected fin");
+	told(s, "connected fin", IN | OUT | RDHUP);
 }
 
 ROW(disconnect_after_shut_rd, both_ways)
 {
 	accepted(s);
 	shutdown(s->fd, SHUT_RD);
-	told(s, "fin");
+	told(s, "fin", IN | OUT | RDHUP);
 	disconnects(s);
 	look(s);
 	s->words[0] = 0;
+	s->bits = 0;
 	anew(s);
 	connecting(s, port_of(s->listener), false);
 	peer_accepts(s);
 	may_look(s);
 	peer_sends(s, 5);
 	peer_closes(s);
-	told(s, "connected data:5 fin");
+	told(s, "connected data:5 fin", IN | OUT | RDHUP);
 }
 
 /* ------------------------------------------------------------- listeners */
@@ -639,11 +660,11 @@ static void takes(struct side *s)
 ROW(listener, both)
 {
 	listening(s);
-	told(s, "");
+	told(s, "", 0);
 	peer_connects(s);
-	told(s, "accept");
+	told(s, "accept", IN);
 	takes(s);
-	told(s, "");
+	told(s, "", 0);
 }
 
 ROW(listener_shut_down, both)
@@ -651,19 +672,19 @@ ROW(listener_shut_down, both)
 	listening(s);
 	shutdown(s->fd, SHUT_RD);
 	step();
-	told(s, "error:EINVAL");
-	told(s, "");
+	told(s, "error:EINVAL", OUT | HUP);
+	told(s, "", 0);
 }
 
 ROW(listener_shut_down_full, both)
 {
 	listening(s);
 	peer_connects(s);
-	told(s, "accept");
+	told(s, "accept", IN);
 	shutdown(s->fd, SHUT_RDWR);
 	step();
 	close(s->peer);
-	told(s, "error:EINVAL");
+	told(s, "error:EINVAL", OUT | HUP);
 }
 
 ROW(listener_killed, both)
@@ -672,8 +693,8 @@ ROW(listener_killed, both)
 	if (sh("ss -K -lt 'sport = :%d' >/dev/null 2>&1", port_of(s->fd)))
 		tap_skip("no ss -K");
 	step();
-	told(s, "error:ECONNABORTED");
-	told(s, "");
+	told(s, "error:ECONNABORTED", DEAD);
+	told(s, "", 0);
 }
 
 /* Again a listener, and again shut down; at last it connects */
@@ -681,20 +702,20 @@ ROW(listener_again, both_ways)
 {
 	listening(s);
 	shutdown(s->fd, SHUT_RD);
-	told(s, "error:EINVAL");
+	told(s, "error:EINVAL", OUT | HUP);
 	CHECK(!listen(s->fd, 5));
 	s->listening = true;
 	peer_connects(s);
-	told(s, "accept");
+	told(s, "accept", IN);
 	takes(s);
 	shutdown(s->fd, SHUT_RD);
 	step();
-	told(s, "error:EINVAL");
+	told(s, "error:EINVAL", OUT | HUP);
 	may_look(s);
 	connecting(s, port_of(s->listener), false);
 	peer_accepts(s);
 	peer_closes(s);
-	told(s, "connected fin");
+	told(s, "connected fin", IN | OUT | RDHUP);
 }
 
 /* -------------------------------------------------- what only slots can tell */
@@ -708,7 +729,7 @@ ROW(room, both)
 	int i;
 
 	accepted(s);
-	told(s, "");
+	told(s, "", OUT);
 	if (s->sm) {
 		do {
 			t = sm_put(s->sm, s->fd, b, sizeof(b));
@@ -747,11 +768,11 @@ ROW(room, both)
 ROW(urgent, both)
 {
 	accepted(s);
-	told(s, "");
+	told(s, "", OUT);
 	peer_sends(s, 5);
 	CHECK(send(s->peer, "!", 1, MSG_OOB) == 1);
 	step();
-	told(s, s->sm ? "data:6" : "data:5");
+	told(s, s->sm ? "data:6" : "data:5", IN | OUT | PRI);
 	peer_closes(s);
-	told(s, "fin");
+	told(s, "fin", IN | OUT | RDHUP);
 }

@@ -492,6 +492,7 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	ss->data = data;
 	ss->fd = fd;
 	ss->files = current->files;
+	ss->tgid = current->tgid;
 	ss->gen = atomic_inc_return(&sm_gen) ?: atomic_inc_return(&sm_gen);
 	ss->credit = SM_CREDIT_ALL;
 	INIT_LIST_HEAD(&ss->ready);

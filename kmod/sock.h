@@ -49,6 +49,7 @@ enum {
  * @gen: told in every slot
  * @fd: the number that the application knows it by
  * @files: the table in which it was that; to compare with only
+ * @tgid: the process whose table that is
  * @bits: SM_*
  * @refused: number of the last sync in which TCP refused a slot of it
  * @credit: how many bytes of payload it may deliver yet. A sync writes it, with the
@@ -67,6 +68,7 @@ struct sm_sock {
 	u32 gen;
 	s32 fd;
 	const struct files_struct *files;
+	pid_t tgid;
 	unsigned long bits;
 	u64 credit;
 	u32 refused;
@@ -100,7 +102,8 @@ static inline bool sm_sock_is_over(const struct sm_sock *ss, const struct sock *
 static inline bool sm_sock_is_named(const struct sm_sock *ss, const struct sock *sk)
 {
 	return current->files != ss->files ||
-	       likely(files_lookup_fd_raw(current->files, ss->fd) == sk->sk_socket->file);
+	       likely(files_lookup_fd_raw(current->files, ss->fd) == sk->sk_socket->file) ||
+	       current->tgid != ss->tgid;	/* another's table, where that one was */
 }
 
 /* Never connected since the last connect(AF_UNSPEC) or the like; see tcp_disconnect() */

@@ -39,6 +39,7 @@ struct conn *conn_open(int fd)
 		return NULL;
 	}
 	http_conn_init(&conn->http);
+	conn->http.files = server.root >= 0;
 	conn->file = -1;
 	conn->unacked = -1;
 	conn->seen = server.tick;
@@ -66,8 +67,7 @@ static void conn_free(struct conn *conn)
 {
 	if (conn->in)
 		free_in(conn);
-	if (conn->file >= 0)
-		close(conn->file);
+	file_end(conn);
 	http_conn_free(&conn->http);
 	if (conn->prev)
 		conn->prev->next = conn->next;

@@ -47,7 +47,7 @@ static void look(struct conn *conn, unsigned int *evict)
 /* Time has passed */
 void idle_tick(void)
 {
-	unsigned int evict = server.accepting ? 0 : server.nconns / 8 + 1;
+	unsigned int evict = server.crowded ? server.nconns / 8 + 1 : 0;
 	struct conn *conn, *next;
 
 	server.tick++;

@@ -15,6 +15,8 @@
 
 #include "stackmap-httpd.h"
 
+#define BACKLOG	65535	/* the kernel cuts it to net.core.somaxconn */
+
 /* Accepted sockets inherit the options */
 static int listen_addr(const struct sockaddr *addr, socklen_t len, bool reuseport)
 {
@@ -29,7 +31,7 @@ static int listen_addr(const struct sockaddr *addr, socklen_t len, bool reusepor
 	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off))) ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
 	    bind(fd, addr, len) ||
-	    listen(fd, 65535)) {	/* the kernel cuts it to net.core.somaxconn */
+	    listen(fd, BACKLOG)) {
 		err = errno;
 		close(fd);
 		errno = err;
@@ -95,38 +97,47 @@ int listen_on(const char *addr, unsigned int port, bool reuseport)
 	return fd;
 }
 
-/* Hear of connections, again */
+/* Hear of connections, again. An administrator may have shut the socket down (ss -K): it keeps its port */
 int listener_start(void)
 {
+	int listening = 1;
+	socklen_t len = sizeof(listening);
+
+	if (!getsockopt(server.listener, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) && !listening &&
+	    listen(server.listener, BACKLOG))
+		return -1;
 	if (!stackmap_attach(server.port, server.listener, 0))
 		return -1;
 	server.accepting = true;
+	server.crowded = false;
 	return 0;
 }
 
 /*
  * A listener is reported as long as connections wait, so one that cannot be served must not be
- * attached. The main loop tries again with every tick, when some that were idle are closed.
+ * attached. The main loop tries again with every tick; if there are too many connections, it closes some
+ * that were idle before.
  */
-static void listener_stop(const char *why)
+static void listener_stop(const char *why, bool crowded)
 {
 	static _Thread_local bool said;
 
 	if (!said)
-		fprintf(stderr, "stackmap-httpd: %s (%u connections): new ones wait until others"
-			" are closed. Said once.\n", why, server.nconns);
+		fprintf(stderr, "stackmap-httpd: %s (%u connections): new ones wait. Said once.\n", why,
+			server.nconns);
 	said = true;
-	if (!stackmap_detach(server.port, server.listener))
-		server.accepting = false;
+	stackmap_detach(server.port, server.listener);	/* or it was already */
+	server.accepting = false;
+	server.crowded = crowded;
 }
 
 void accept_all(void)
 {
-	for (;;) {
+	while (server.accepting) {
 		int fd;
 
 		if (server.nconns >= server.max_conns) {
-			listener_stop("as many connections as the limit of open files allows");
+			listener_stop("as many connections as the limit of open files allows", true);
 			return;
 		}
 		fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -134,21 +145,22 @@ void accept_all(void)
 			switch (errno) {
 			case EAGAIN:
 				return;
-			case EMFILE:
-			case ENFILE:
-			case ENOBUFS:
-			case ENOMEM:
-				listener_stop(strerror(errno));
-				return;
-			case EBADF:
-			case EINVAL:
-			case ENOTSOCK:
-			case EOPNOTSUPP:
-			case EPERM:
-				listener_stop(strerror(errno));
-				return;
-			default:	/* EINTR, and what happened to the connection meanwhile */
+			/* What happened to the connection meanwhile: accept(2) */
+			case EINTR:
+			case ECONNABORTED:
+			case ENETDOWN:
+			case EPROTO:
+			case ENOPROTOOPT:
+			case EHOSTDOWN:
+			case ENONET:
+			case EHOSTUNREACH:
+			case ENETUNREACH:
+			case ETIMEDOUT:
 				continue;
+			default:
+				listener_stop(strerror(errno), errno == EMFILE || errno == ENFILE ||
+					      errno == ENOBUFS || errno == ENOMEM);
+				return;
 			}
 		}
 		if (!conn_open(fd))

@@ -6,51 +6,83 @@
  * one for each form of its header, filled up with the beginning of the body, and one full of body,
  * which any number of slots can name. So a response costs one slot per buffer, and no copy.
  */
-#include <stdio.h>
-
 #include "stackmap-httpd.h"
+
+struct first {
+	uint32_t buf;
+	uint32_t head_len;
+	uint32_t len;	/* header and what there is of the body */
+};
 
 static _Thread_local struct {
 	uint64_t body_len;	/* of the whole response */
 	uint32_t body;		/* the buffer full of body */
-	struct {
-		uint32_t buf;
-		uint32_t head_len;
-		uint32_t len;	/* header and what there is of the body */
-	} first[HTTP_PERSIST_COUNT];
+	bool late;		/* there was no buffer for another date */
+	struct first first[HTTP_PERSIST_COUNT];
 } prebuilt;
+
+static void first_give(struct first *first, int count)
+{
+	while (count-- > 0)
+		stackmap_buf_give(server.port, first[count].buf);
+}
+
+/* Returns -1 without a buffer */
+static int first_make(struct first first[HTTP_PERSIST_COUNT])
+{
+	int i;
+
+	for (i = 0; i < HTTP_PERSIST_COUNT; i++) {
+		uint32_t buf = stackmap_buf_take(server.port);
+		size_t head_len, body_len;
+		char *p;
+
+		if (buf == STACKMAP_NO_BUF) {
+			first_give(first, i);
+			return -1;
+		}
+		p = stackmap_buf(server.port, buf);
+		/* (it is far shorter than a segment, HTTP_HEAD_MAX at most) */
+		head_len = http_response_head(p, server.seg, 200, prebuilt.body_len, "text/plain", i, NULL);
+		body_len = server.seg - head_len;
+		if (body_len > prebuilt.body_len)
+			body_len = prebuilt.body_len;
+		memset(p + head_len, 'x', body_len);
+		first[i].buf = buf;
+		first[i].head_len = head_len;
+		first[i].len = head_len + body_len;
+	}
+	return 0;
+}
 
 /* Prepares to answer with size bytes. Returns -1 without a buffer */
 int reply_init(uint64_t size)
 {
-	struct stackmap_port *port = server.port;
-	int i;
-
 	prebuilt.body_len = size;
-	prebuilt.body = stackmap_buf_take(port);
+	prebuilt.body = stackmap_buf_take(server.port);
 	if (prebuilt.body == STACKMAP_NO_BUF)
 		return -1;
-	memset(stackmap_buf(port, prebuilt.body), 'x', server.seg);
-	for (i = 0; i < HTTP_PERSIST_COUNT; i++) {
-		uint32_t buf = stackmap_buf_take(port);
-		size_t head_len, body_len;
-		char *p;
+	memset(stackmap_buf(server.port, prebuilt.body), 'x', server.seg);
+	http_date_turn();
+	return first_make(prebuilt.first);
+}
 
-		if (buf == STACKMAP_NO_BUF)
-			return -1;
-		p = stackmap_buf(port, buf);
-		head_len = http_response_head(p, server.seg, 200, size, "text/plain", i, NULL);
-		if (!head_len)
-			return -1;
-		body_len = server.seg - head_len;
-		if (body_len > size)
-			body_len = size;
-		memset(p + head_len, 'x', body_len);
-		prebuilt.first[i].buf = buf;
-		prebuilt.first[i].head_len = head_len;
-		prebuilt.first[i].len = head_len + body_len;
-	}
-	return 0;
+/*
+ * Once for a batch: another second has another date. It is written to other buffers, for TCP may still
+ * have to send what is in the old ones, again; the library keeps these until nobody needs them. With
+ * all buffers in use, which is seldom, the date is late until one is idle.
+ */
+void reply_turn(void)
+{
+	struct first first[HTTP_PERSIST_COUNT];
+
+	if (__builtin_expect(!http_date_turn() && !prebuilt.late, 1) || server.root >= 0 || server.binary_max)
+		return;
+	prebuilt.late = first_make(first) != 0;
+	if (prebuilt.late)
+		return;
+	first_give(prebuilt.first, HTTP_PERSIST_COUNT);
+	memcpy(prebuilt.first, first, sizeof(first));
 }
 
 /* Have the connection continued when its send queue has room again */

@@ -61,6 +61,8 @@ static void *work(void *arg)
 	struct worker *w = arg;
 
 	w->ret = server_start(w->set, w->queue);
+	if (!w->ret)
+		w->ret = user_become(w->set);
 	sem_post(&w->started);
 	if (!w->ret) {
 		pin(w);
@@ -104,9 +106,21 @@ static int run_all(const struct settings *set)
 		fprintf(stderr, "stackmap-httpd: steering connections: %s\n", strerror(errno));
 		return -1;
 	}
+	if (user_become(set))
+		return -1;
 	announce(set);
 	pin(&workers[0]);
 	return server_run(set);
+}
+
+/* All that sleep: they look at what they were told (server_told()) */
+void threads_wake(void)
+{
+	unsigned int i;
+
+	for (i = 0; i <= running; i++)
+		if (!pthread_equal(workers[i].thread, pthread_self()))
+			pthread_kill(workers[i].thread, SIGHUP);
 }
 
 /* Serves until a signal comes. Returns 0, or -1 and has told why */

@@ -37,6 +37,7 @@
 _Thread_local struct server server = { .listener = -1, .root = -1 };
 
 static volatile sig_atomic_t stop;
+static int reloads;	/* SIGHUPs so far */
 
 static const char usage[] =
 	"Usage: stackmap-httpd [OPTION]...\n"
@@ -50,7 +51,8 @@ static const char usage[] =
 	"  -s, --size N          answer every request with N bytes from memory (64)\n"
 	"      --binary          not HTTP: requests of 16 bytes that say how many bytes they want, up to\n"
 	"                        the --size (apps/binary.h)\n"
-	"  -r, --root DIR        serve the files in DIR instead\n"
+	"  -r, --root DIR        serve the files in DIR instead; SIGHUP: look DIR up again\n"
+	"  -u, --user NAME[:GROUP]  become this user when all is open that needs privileges\n"
 	"      --spin USEC       poll the NIC for so long without traffic before sleeping (5000);\n"
 	"                        'always': never sleep\n"
 	"      --idle-timeout S  close connections after so many idle seconds, 0 for never (60)\n"
@@ -68,6 +70,20 @@ static void on_signal(int sig)
 {
 	(void)sig;
 	stop = 1;
+}
+
+/* One thread is told, and it wakes the others by a signal that tells nothing new */
+static void on_hangup(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	if (info->si_code != SI_TKILL)
+		__atomic_add_fetch(&reloads, 1, __ATOMIC_RELAXED);
+}
+
+bool server_told(void)
+{
+	return stop || __atomic_load_n(&reloads, __ATOMIC_RELAXED) != server.reloads;
 }
 
 void server_stop(void)
@@ -163,6 +179,7 @@ static int parse(int argc, char **argv, struct settings *set)
 		{ "size", required_argument, NULL, 's' },
 		{ "binary", no_argument, NULL, BINARY },
 		{ "root", required_argument, NULL, 'r' },
+		{ "user", required_argument, NULL, 'u' },
 		{ "spin", required_argument, NULL, SPIN },
 		{ "idle-timeout", required_argument, NULL, IDLE },
 		{ "rx-slots", required_argument, NULL, RX_SLOTS },
@@ -177,7 +194,7 @@ static int parse(int argc, char **argv, struct settings *set)
 	struct stackmap_options *sm = &set->options;
 	int opt, err = 0;
 
-	while (!err && (opt = getopt_long(argc, argv, ":i:q:a:p:s:r:hV", options, NULL)) != -1) {
+	while (!err && (opt = getopt_long(argc, argv, ":i:q:a:p:s:r:u:hV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'i':
 			set->ifname = optarg;
@@ -203,6 +220,10 @@ static int parse(int argc, char **argv, struct settings *set)
 			break;
 		case 'r':
 			set->root = optarg;
+			break;
+		case 'u':
+			set->user = optarg;
+			err = user_find(set);
 			break;
 		case SPIN:
 			set->spin_always = !strcmp(optarg, "always");
@@ -318,14 +339,15 @@ static int sleep_on_port(int timeout_ms, bool *timed_out)
 	sigset_t block, before;
 	int n = 0;
 
-	/* A signal between the look at stop and ppoll() must not be slept over */
+	/* A signal between the look at what we are told and ppoll() must not be slept over */
 	sigemptyset(&block);
 	sigaddset(&block, SIGINT);
 	sigaddset(&block, SIGTERM);
+	sigaddset(&block, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &block, &before);
-	if (!stop)
+	if (!server_told())
 		n = stackmap_idle(server.port);
-	if (!stop && !n)
+	if (!n && !server_told())
 		*timed_out = !ppoll(&pfd, 1, timeout_ms < 0 ? NULL : &ts, &before);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return n;
@@ -338,11 +360,12 @@ static void handle_batch(void)
 	struct stackmap_slot *slot;
 	struct stackmap_conn *sm;
 
+	reply_turn();
 	while ((slot = stackmap_rx_next(port))) {
 		sm = stackmap_rx_conn(slot);
 		if (__builtin_expect(sm != NULL, 1))
 			conn_receive((struct conn *)sm, slot);
-		else if (slot->flags & STACKMAP_RX_ACCEPT)
+		else if (slot->fd == server.listener)	/* somebody waits, or it is a listener no more */
 			accept_all();
 	}
 	/* All at first: one may want to be writable again, and then has its turn after a sync */
@@ -359,6 +382,28 @@ static void handle_batch(void)
 	}
 }
 
+/*
+ * The directory that has its name now: a new release, to which a symbolic link points, is served from
+ * one request to the next. What is being sent is sent to its end.
+ */
+static void reload(const struct settings *set)
+{
+	int root;
+
+	server.reloads = __atomic_load_n(&reloads, __ATOMIC_RELAXED);
+	threads_wake();
+	if (!set->root)
+		return;
+	root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0) {
+		fprintf(stderr, "stackmap-httpd: --root %s: %s: goes on with the one that was there\n",
+			set->root, strerror(errno));
+		return;
+	}
+	close(server.root);
+	server.root = root;
+}
+
 int server_run(const struct settings *set)
 {
 	unsigned int spin_us = set->spin_us;
@@ -370,6 +415,11 @@ int server_run(const struct settings *set)
 		uint64_t now = now_ms();
 		int n = 0;
 
+		if (__builtin_expect(server_told(), 0)) {
+			if (!stop)
+				reload(set);
+			continue;
+		}
 		if (!ticking) {
 			next_tick = now + server.tick_ms;
 		} else if (now >= next_tick) {
@@ -464,6 +514,7 @@ int server_start(const struct settings *set, unsigned int queue)
 	}
 	limit_conns(set->nqueues);
 	set_timeouts(set->idle_s);
+	server.reloads = __atomic_load_n(&reloads, __ATOMIC_RELAXED);
 	server.listener = listen_on(set->addr, set->port, set->reuseport || set->nqueues > 1);
 	if (server.listener < 0)
 		return -1;
@@ -511,6 +562,7 @@ int main(int argc, char **argv)
 		.options.extra_bufs = KEPT_BUFS + SPARE_BUFS,
 	};
 	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction hangup = { .sa_sigaction = on_hangup, .sa_flags = SA_SIGINFO };
 	int ret;
 
 	ret = parse(argc, argv, &set);
@@ -520,6 +572,8 @@ int main(int argc, char **argv)
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	sigemptyset(&hangup.sa_mask);
+	sigaction(SIGHUP, &hangup, NULL);
 	signal(SIGPIPE, SIG_IGN);
 
 	return threads_run(&set) ? 1 : 0;

@@ -7,6 +7,8 @@
 
 #include <stackmap/stackmap.h>
 
+#include <sys/types.h>
+
 #include "binary.h"
 
 /*
@@ -14,6 +16,8 @@
  * its response, or a whole error response, is certain to fit.
  */
 #define REPLY_ROOM	8192
+
+struct parts;	/* stackmap-httpd-file.c */
 
 /**
  * struct conn - a client's connection
@@ -27,7 +31,8 @@
  * @fin: the client will send no more
  * @shut: we sent our FIN and wait for the client's
  * @failed: to be closed as soon as nobody is using it
- * @file: where the body's rest comes from, or -1: from the prebuilt response
+ * @file: the descriptor of where the body's rest comes from, or -1: from the prebuilt response
+ * @parts: of a response of several ranges, what is to come behind @body_left; else NULL
  * @body_off: of the body's rest in @file
  * @body_left: its length
  * @ignored: bytes that came after the last request
@@ -47,6 +52,7 @@ struct conn {
 	bool shut;
 	bool failed;
 	int file;
+	struct parts *parts;
 	uint64_t body_off;
 	uint64_t body_left;
 	uint32_t ignored;
@@ -60,12 +66,15 @@ struct conn {
 };
 
 #define QUEUES_MAX	64
+#define GROUPS_MAX	256
 
 /**
  * struct settings - the command line
  * @spin_always: never sleep
  * @queues: what --queue says, @nqueues of them
  * @has_size: it was given
+ * @user: become this user, and @group, when all is open; NULL: do not
+ * @uid, @gid, @groups, @ngroups: who that is
  * @binary: requests are those of binary.h
  */
 struct settings {
@@ -79,6 +88,11 @@ struct settings {
 	bool has_size;
 	bool binary;
 	bool reuseport;
+	const char *user;
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[GROUPS_MAX];
+	int ngroups;
 	unsigned long spin_us;
 	bool spin_always;
 	unsigned long idle_s;
@@ -90,8 +104,10 @@ struct settings {
  * @port: the port
  * @listener: the listening socket
  * @accepting: it is attached
+ * @crowded: it is not, as there are too many connections
  * @hurry: somebody waits for room in a send queue; the next sync must not wait for the NIC
  * @root: the directory to serve, or -1 for the prebuilt response
+ * @reloads: how often that has been looked up again
  * @binary_max: with --binary, the most bytes that a request may ask for; else 0
  * @seg: most bytes to put in one transmit slot
  * @tick: counts the time, in units of tick_ms, while there are connections
@@ -108,8 +124,10 @@ struct server {
 	struct stackmap_port *port;
 	int listener;
 	bool accepting;
+	bool crowded;
 	bool hurry;
 	int root;
+	int reloads;
 	uint64_t binary_max;
 	uint32_t seg;
 	uint32_t tick;
@@ -132,10 +150,16 @@ int server_start(const struct settings *set, unsigned int queue);
 int server_run(const struct settings *set);
 void server_end(void);
 void server_stop(void);		/* all of them: they look after the next signal */
+bool server_told(void);		/* to stop, or to look at --root again: it must not sleep */
 void announce(const struct settings *set);
 
 /* stackmap-httpd-threads.c */
 int threads_run(const struct settings *set);
+void threads_wake(void);	/* all that sleep */
+
+/* stackmap-httpd-user.c */
+int user_find(struct settings *set);
+int user_become(const struct settings *set);
 
 /* stackmap-httpd-listen.c */
 int listen_on(const char *addr, unsigned int port, bool reuseport);
@@ -154,6 +178,7 @@ void idle_tick(void);
 
 /* stackmap-httpd-reply.c: these return 1 when all is queued, 0 to go on later, -1 on failure */
 int reply_init(uint64_t size);
+void reply_turn(void);
 int reply_send(struct conn *conn, const struct http_request *req);
 int reply_bytes(struct conn *conn, const void *data, size_t len);
 int reply_continue(struct conn *conn);
@@ -162,5 +187,6 @@ int reply_wait(struct conn *conn);
 /* stackmap-httpd-file.c: likewise */
 int file_reply(struct conn *conn, const struct http_request *req);
 int file_continue(struct conn *conn);
+void file_end(struct conn *conn);
 
 #endif

@@ -76,12 +76,13 @@ unbind() { device=$(basename "$(readlink -f "$dev")"); drivers=$(readlink -f "$d
 bind() { echo "$device" >"$drivers/bind"; }
 # Whether it passes is the driver's and the emulator's affair: it resets the device
 self_test() { ethtool -t "$ifc" offline >/tmp/test 2>&1; grep -q 'test result' /tmp/test; }
-# To memory, woken by the clock
+# To memory. The host wakes it: a clock's alarm may come before a busy machine sleeps
 suspend() {
-  local rtc=/sys/class/rtc/rtc0/wakealarm s
-  grep -q mem /sys/power/state && [[ -e $rtc ]] || return
+  local s
+  grep -q mem /sys/power/state || return
   read -r s </sys/power/suspend_stats/success
-  echo 0 >$rtc; echo +2 >$rtc; echo mem >/sys/power/state || return
+  want wakeup
+  echo mem >/sys/power/state || return
   (($(</sys/power/suspend_stats/success) > s))
 }
 # Tasks and devices only, for a second: nothing wakes an emulated machine that is idle otherwise
@@ -142,12 +143,15 @@ hang() {
   return 1
 }
 unhang() { master 1; host_address reachable; carrier_on; }
+# An error on PCI Express, not fatal, as the port reports it: the driver gets to know without RTNL
 aer() {
-  local before
-  [[ -e $dev/aer_dev_nonfatal && -e $dev/../aer_rootport_total_err_fatal ]] || return
-  before=$(grep TOTAL "$dev"/aer_dev_*fatal)
-  want pcie_aer_inject_error nic0 POISON_TLP
-  for ((i = 0; i < 50; i++)); do [[ $(grep TOTAL "$dev"/aer_dev_*fatal) == "$before" ]] || return 0; usleep 100000; done
+  local b d f before i
+  [[ -e $dev/aer_dev_nonfatal && -e $dev/../aer_rootport_total_err_nonfatal ]] && modprobe aer_inject && [[ -c /dev/aer_inject ]] || return
+  IFS=:. read -r _ b d f <<<"$(basename "$(readlink -f "$dev")")"
+  before=$(grep TOTAL "$dev/aer_dev_nonfatal")
+  # struct aer_error_inj: where, "completer abort"
+  printf "\\x$b\\x$d\\x$f\\0\\0\\x80\\0\\0%24s" | tr ' ' '\0' >/dev/aer_inject || return
+  for ((i = 0; i < 50; i++)); do [[ $(grep TOTAL "$dev/aer_dev_nonfatal") == "$before" ]] || return 0; usleep 100000; done
   return 1
 }
 

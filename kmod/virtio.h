@@ -20,8 +20,6 @@
 
 /* Header, linear part and fragments, with one to spare */
 #define SM_VIRTIO_SG		(MAX_SKB_FRAGS + 3)
-/* Packets that may wait for room in a transmit ring before more are dropped */
-#define SM_VIRTIO_BACKLOG	4096
 /* Without memory for receive buffers, or for what is to be sent: when to try again */
 #define SM_VIRTIO_RETRY		(HZ / 10)
 
@@ -29,9 +27,9 @@ struct sm_virtio_stats {
 	u64_stats_t packets;
 	u64_stats_t bytes;
 	u64_stats_t dropped;
-	/* Of the transmit side only: doorbells, and packets that had to wait for room */
+	/* Of the transmit side only: doorbells, and how often the ring was full */
 	u64_stats_t kicks;
-	u64_stats_t deferred;
+	u64_stats_t stops;
 };
 
 #define SM_VIRTIO_STATS		(sizeof(struct sm_virtio_stats) / sizeof(u64_stats_t))
@@ -44,16 +42,17 @@ struct sm_virtio_stats {
  * @nic: the port that owns the pair, or NULL. Changes only with @napi disabled
  * @rvq: receive queue; used by whoever has @napi
  * @rx_short: receive buffers that could not be had and are missing in the ring
- * @retry: tries again to have them, or to send what waits, where no interrupt
+ * @retry: tries again to have them, or wakes the queue, where no interrupt
  *	may come; armed by whoever has @napi or the transmit lock
  * @rx_unrung: receive buffers in the ring that the device was not told of
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
- * @backlog: packets for which the ring had no room, likewise
+ * @tx_room: free descriptors that a packet may need: with fewer the queue is stopped
  * @tx_polled: an owner reaps in its syncs, and nobody wants an interrupt for what
  *	was sent; guarded by the transmit lock
  * @burst_cpu: the CPU on which an owner's sync runs, whose packets wait for
  *	others to share a doorbell with, or -1
  * @unrung: packets in the ring that the device was not told of
+ * @untold: bytes in the ring that the byte queue limits were not told of
  * @sg: of the packet being sent
  * @rx, @tx: statistics
  */
@@ -71,10 +70,11 @@ struct sm_virtio_pair {
 	struct sm_virtio_stats rx;
 
 	struct virtqueue *tvq;
-	struct sk_buff_head backlog;
+	u32 tx_room;
 	bool tx_polled;
 	int burst_cpu;
 	u32 unrung;
+	u32 untold;
 	struct scatterlist sg[SM_VIRTIO_SG];
 	struct u64_stats_sync tx_sync;
 	struct sm_virtio_stats tx;
@@ -108,7 +108,6 @@ void sm_virtio_rx_drain(struct sm_virtio_pair *p);
 netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev);
 void sm_virtio_reap(struct sm_virtio_pair *p, int budget);
 void sm_virtio_kick(struct sm_virtio_pair *p);
-void sm_virtio_tx_forget(struct sm_virtio_pair *p);
 void sm_virtio_tx_drain(struct sm_virtio_pair *p);
 
 /* nic_virtio.c */

@@ -5,7 +5,7 @@
  * The driver takes no device by itself: the distribution's virtio_net keeps all
  * it has. A user names a device in the driver's "claim" attribute, unbinds it
  * from virtio_net and binds it here (`stackmap bind` does these steps); only
- * then probe() succeeds.
+ * then the driver matches network devices, and takes the one that was named.
  *
  * The device stays in its default receive mode, which is promiscuous, as no
  * receive filter is negotiated. Its queues are set up at probe and filled when
@@ -18,6 +18,7 @@
 #include <linux/virtio_config.h>
 #include <net/sock.h>
 #include <uapi/linux/virtio_ids.h>
+#include <uapi/linux/virtio_ring.h>
 
 #include "virtio.h"
 
@@ -30,12 +31,6 @@ struct sm_virtio_ctrl {
 	} arg;
 	virtio_net_ctrl_ack status;
 };
-
-static struct virtio_driver sm_virtio_driver;
-
-/* The device that the user wants this driver to have, by its name on the bus */
-static char sm_virtio_claimed[32];
-static DEFINE_MUTEX(sm_virtio_claimed_mutex);
 
 static const struct net_device_ops sm_virtio_netdev_ops;
 
@@ -164,12 +159,11 @@ static int sm_virtio_stop(struct net_device *netdev)
 		napi_disable(&dev->pair[i].napi);
 		virtqueue_disable_cb(dev->pair[i].rvq);
 		virtqueue_disable_cb(dev->pair[i].tvq);
-		/* The stack has stopped sending; what was sent may go, and what waits has to */
+		/* The stack has stopped sending, and has dropped what waited */
 		netif_tx_lock_bh(netdev);
-		sm_virtio_tx_forget(&dev->pair[i]);
 		sm_virtio_reap(&dev->pair[i], 0);
 		netif_tx_unlock_bh(netdev);
-		/* Last: an owner's flush may have armed it until nothing waited any more */
+		/* Last: an owner's flush may have armed it */
 		timer_delete_sync(&dev->pair[i].retry);
 	}
 	netif_carrier_off(netdev);
@@ -188,7 +182,7 @@ static void sm_virtio_stats(struct sm_virtio_stats *s, struct u64_stats_sync *sy
 		v[1] = u64_stats_read(&s->bytes);
 		v[2] = u64_stats_read(&s->dropped);
 		v[3] = u64_stats_read(&s->kicks);
-		v[4] = u64_stats_read(&s->deferred);
+		v[4] = u64_stats_read(&s->stops);
 	} while (u64_stats_fetch_retry(sync, start));
 }
 
@@ -264,6 +258,15 @@ static u16 sm_virtio_select_queue(struct net_device *netdev, struct sk_buff *skb
 	return netdev_pick_tx(netdev, skb, sb);
 }
 
+/* Only an interrupt that was lost can be mended: NAPI frees what was sent, and wakes the queue */
+static void sm_virtio_tx_timeout(struct net_device *netdev, unsigned int queue)
+{
+	struct sm_virtio *dev = netdev_priv(netdev);
+
+	netdev_err(netdev, "the device has sent nothing on queue %u for too long\n", queue);
+	sm_virtio_interrupt(dev->pair[queue].tvq);
+}
+
 static const struct net_device_ops sm_virtio_netdev_ops = {
 	.ndo_open = sm_virtio_open,
 	.ndo_stop = sm_virtio_stop,
@@ -273,6 +276,7 @@ static const struct net_device_ops sm_virtio_netdev_ops = {
 	.ndo_validate_addr = eth_validate_addr,
 	.ndo_set_mac_address = sm_virtio_set_mac,
 	.ndo_features_check = passthru_features_check,
+	.ndo_tx_timeout = sm_virtio_tx_timeout,
 };
 
 /* ----------------------------------------------------------------- ethtool */
@@ -287,7 +291,7 @@ static void sm_virtio_drvinfo(struct net_device *netdev, struct ethtool_drvinfo 
 
 static const char * const sm_virtio_stat_names[] = {
 	"rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped",
-	"tx_kicks", "tx_deferred",
+	"tx_kicks", "tx_stops",
 };
 
 static int sm_virtio_sset_count(struct net_device *netdev, int set)
@@ -384,6 +388,17 @@ static void sm_virtio_config_changed(struct virtio_device *vdev)
 		schedule_work(&dev->config_work);
 }
 
+/*
+ * An indirect descriptor is one in the ring. A ring that is smaller than a packet
+ * may be is filled by one: what it does not take even then is dropped.
+ */
+static u32 sm_virtio_tx_room(const struct sm_virtio *dev, struct virtqueue *tvq)
+{
+	if (virtio_has_feature(dev->vdev, VIRTIO_RING_F_INDIRECT_DESC))
+		return 1;
+	return min_t(u32, SM_VIRTIO_SG, virtqueue_get_vring_size(tvq));
+}
+
 static int sm_virtio_find_vqs(struct sm_virtio *dev)
 {
 	bool ctrl = virtio_has_feature(dev->vdev, VIRTIO_NET_F_CTRL_VQ);
@@ -413,6 +428,7 @@ static int sm_virtio_find_vqs(struct sm_virtio *dev)
 	for (i = 0; i < dev->npairs; i++) {
 		dev->pair[i].rvq = vqs[2 * i];
 		dev->pair[i].tvq = vqs[2 * i + 1];
+		dev->pair[i].tx_room = sm_virtio_tx_room(dev, dev->pair[i].tvq);
 		virtqueue_disable_cb(dev->pair[i].rvq);
 		virtqueue_disable_cb(dev->pair[i].tvq);
 	}
@@ -421,6 +437,19 @@ out:
 	kfree(info);
 	kfree(vqs);
 	return err;
+}
+
+/* With one buffer a packet, the packet has to fit in it */
+static u32 sm_virtio_max_mtu(struct virtio_device *vdev)
+{
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_MRG_RXBUF))
+		return ETH_MAX_MTU;
+	return PAGE_SIZE - sizeof(struct virtio_net_hdr_mrg_rxbuf) - ETH_HLEN - VLAN_HLEN;
+}
+
+static u16 sm_virtio_config_mtu(struct virtio_device *vdev)
+{
+	return virtio_cread16(vdev, offsetof(struct virtio_net_config, mtu));
 }
 
 static void sm_virtio_set_features(struct sm_virtio *dev, struct net_device *netdev)
@@ -439,16 +468,34 @@ static void sm_virtio_set_features(struct sm_virtio *dev, struct net_device *net
 	netdev->features = netdev->hw_features | NETIF_F_HIGHDMA | NETIF_F_RXCSUM |
 			   NETIF_F_GSO_ROBUST;
 	netdev->vlan_features = netdev->features;
-	netdev->priv_flags |= IFF_NO_QUEUE | IFF_LIVE_ADDR_CHANGE |
-			      IFF_DISABLE_NETPOLL;
+	/* What arrives may be several packets in one, for whoever must know */
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_GUEST_TSO4) ||
+	    virtio_has_feature(vdev, VIRTIO_NET_F_GUEST_TSO6))
+		netdev->features |= NETIF_F_GRO_HW;
+	/*
+	 * Unicast packets for any address arrive, as all do: there is no reason to
+	 * count the interface as promiscuous for a macvlan's sake.
+	 */
+	netdev->priv_flags |= IFF_UNICAST_FLT | IFF_LIVE_ADDR_CHANGE | IFF_DISABLE_NETPOLL;
+	/*
+	 * ether_setup() has set it. But the header for the device is written next to
+	 * the packet, and the packet's length is read once it is sent: nobody else may
+	 * have the same skb on its way at the time, as pktgen does.
+	 */
+	netdev->priv_flags &= ~IFF_TX_SKB_SHARING;
 	netdev->needed_headroom = dev->hdr_len;
 	netdev->min_mtu = ETH_MIN_MTU;
-	/* With one buffer a packet, the packet has to fit in it */
-	netdev->max_mtu = dev->mergeable ? ETH_MAX_MTU :
-			  PAGE_SIZE - dev->hdr_len - ETH_HLEN - VLAN_HLEN;
+	netdev->max_mtu = sm_virtio_max_mtu(vdev);
+	/* validate() has seen that it is possible */
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_MTU)) {
+		netdev->max_mtu = clamp_t(u32, sm_virtio_config_mtu(vdev), ETH_MIN_MTU,
+					  netdev->max_mtu);
+		netdev->mtu = netdev->max_mtu;
+	}
 }
 
-static int sm_virtio_probe(struct virtio_device *vdev)
+/* A device that nobody has claimed is refused before: see sm_virtio_probe() */
+static int sm_virtio_setup(struct virtio_device *vdev)
 {
 	struct net_device *netdev;
 	struct sm_virtio *dev;
@@ -458,11 +505,6 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 	int err;
 	u32 i;
 
-	mutex_lock(&sm_virtio_claimed_mutex);
-	err = strcmp(sm_virtio_claimed, dev_name(&vdev->dev)) ? -ENODEV : 0;
-	mutex_unlock(&sm_virtio_claimed_mutex);
-	if (err)
-		return err;
 	if (!vdev->config->get || !virtio_has_feature(vdev, VIRTIO_F_VERSION_1)) {
 		dev_err(&vdev->dev, "not a virtio 1.0 network device\n");
 		return -ENODEV;
@@ -508,7 +550,6 @@ static int sm_virtio_probe(struct virtio_device *vdev)
 		p->dev = dev;
 		p->index = i;
 		p->burst_cpu = -1;
-		__skb_queue_head_init(&p->backlog);
 		u64_stats_init(&p->rx_sync);
 		u64_stats_init(&p->tx_sync);
 		timer_setup(&p->retry, sm_virtio_retry, 0);
@@ -587,12 +628,91 @@ static void sm_virtio_remove(struct virtio_device *vdev)
 	free_netdev(dev->netdev);
 }
 
-/* The one that the next probe() may take: echo virtio0 > .../claim */
+/* ------------------------------------------------------------------- claim */
+
+/* The device that the user wants this driver to have, by its name on the bus */
+static char sm_virtio_claimed[32];
+static DEFINE_MUTEX(sm_virtio_claimed_mutex);
+
+/*
+ * The bus asks no more of a driver than this table whether it wants a device, and a
+ * device that was offered to it and refused is left FAILED for the next one. So
+ * the table is empty but while a device is claimed. virtio_dev_match() reads it
+ * anew each time, up to the first entry without a device id.
+ */
+static struct virtio_device_id sm_virtio_ids[] = {
+	{ 0, VIRTIO_DEV_ANY_ID },
+	{ 0 }
+};
+
+/* With sm_virtio_claimed_mutex held. "" is nobody */
+static void sm_virtio_set_claim(const char *name)
+{
+	strscpy(sm_virtio_claimed, name, sizeof(sm_virtio_claimed));
+	WRITE_ONCE(sm_virtio_ids[0].device, *name ? VIRTIO_ID_NET : 0);
+}
+
+/* Whether this is the device that was claimed: it is no more, whatever becomes of it */
+static bool sm_virtio_use_claim(const struct virtio_device *vdev)
+{
+	bool ours;
+
+	mutex_lock(&sm_virtio_claimed_mutex);
+	ours = !strcmp(sm_virtio_claimed, dev_name(&vdev->dev));
+	if (ours)
+		sm_virtio_set_claim("");
+	mutex_unlock(&sm_virtio_claimed_mutex);
+	return ours;
+}
+
+static int sm_virtio_probe(struct virtio_device *vdev)
+{
+	return sm_virtio_use_claim(vdev) ? sm_virtio_setup(vdev) : -ENODEV;
+}
+
+static struct virtio_driver sm_virtio_driver;
+
+/*
+ * While one device is claimed another may be offered, and setting up may fail. The core sets
+ * FAILED then, and only a reset clears it, which no driver does before it begins: so
+ * it is done here, as after remove(). The core tells the bus of it with dev->driver
+ * still set, in really_probe().
+ */
+static int sm_virtio_bus_event(struct notifier_block *nb, unsigned long event, void *data)
+{
+	struct device *device = data;
+
+	if (event == BUS_NOTIFY_DRIVER_NOT_BOUND && device->driver == &sm_virtio_driver.driver) {
+		struct virtio_device *vdev = dev_to_virtio(device);
+
+		virtio_reset_device(vdev);
+		virtio_add_status(vdev, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block sm_virtio_bus_notifier = {
+	.notifier_call = sm_virtio_bus_event,
+};
+
+/* The one that the next probe() may take: echo virtio0 > .../claim; none: nobody */
 static ssize_t claim_store(struct device_driver *drv, const char *buf, size_t count)
 {
+	char name[sizeof(sm_virtio_claimed)];
+	struct device *device;
+
+	if (strscpy(name, buf, sizeof(name)) < 0)
+		return -ENODEV;
+	if (!strcmp(strim(name), "none"))
+		*name = 0;
+	if (*name) {
+		device = bus_find_device_by_name(drv->bus, NULL, name);
+		if (!device)
+			return -ENODEV;
+		put_device(device);
+	}
 	mutex_lock(&sm_virtio_claimed_mutex);
-	strscpy(sm_virtio_claimed, buf, sizeof(sm_virtio_claimed));
-	strim(sm_virtio_claimed);
+	sm_virtio_set_claim(name);
 	mutex_unlock(&sm_virtio_claimed_mutex);
 	return count;
 }
@@ -602,7 +722,7 @@ static ssize_t claim_show(struct device_driver *drv, char *buf)
 	int n;
 
 	mutex_lock(&sm_virtio_claimed_mutex);
-	n = sysfs_emit(buf, "%s\n", sm_virtio_claimed);
+	n = sysfs_emit(buf, "%s\n", *sm_virtio_claimed ? sm_virtio_claimed : "none");
 	mutex_unlock(&sm_virtio_claimed_mutex);
 	return n;
 }
@@ -614,11 +734,6 @@ static struct attribute *sm_virtio_attrs[] = {
 };
 ATTRIBUTE_GROUPS(sm_virtio);
 
-static const struct virtio_device_id sm_virtio_ids[] = {
-	{ VIRTIO_ID_NET, VIRTIO_DEV_ANY_ID },
-	{ 0 }
-};
-
 /*
  * Guest TSO needs CTRL_GUEST_OFFLOADS only to be changed at run time. Without
  * mergeable buffers a large packet would not fit: validate() drops it then.
@@ -628,7 +743,7 @@ static const unsigned int sm_virtio_features[] = {
 	VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_HOST_ECN,
 	VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,
 	VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_STATUS, VIRTIO_NET_F_CTRL_VQ,
-	VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_MAC_ADDR,
+	VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_MTU,
 };
 
 static int sm_virtio_validate(struct virtio_device *vdev)
@@ -642,6 +757,11 @@ static int sm_virtio_validate(struct virtio_device *vdev)
 		__virtio_clear_bit(vdev, VIRTIO_NET_F_MQ);
 		__virtio_clear_bit(vdev, VIRTIO_NET_F_CTRL_MAC_ADDR);
 	}
+	/* An MTU that is none, or for which receive buffers are too small: not promised */
+	if (virtio_has_feature(vdev, VIRTIO_NET_F_MTU) && vdev->config->get &&
+	    (sm_virtio_config_mtu(vdev) < ETH_MIN_MTU ||
+	     sm_virtio_config_mtu(vdev) > sm_virtio_max_mtu(vdev)))
+		__virtio_clear_bit(vdev, VIRTIO_NET_F_MTU);
 	return 0;
 }
 
@@ -722,10 +842,25 @@ static struct virtio_driver sm_virtio_driver = {
 
 int sm_virtio_init(void)
 {
-	return register_virtio_driver(&sm_virtio_driver);
+	int err;
+
+	/* Which sets the bus. Nobody claims a device before all is there */
+	mutex_lock(&sm_virtio_claimed_mutex);
+	err = register_virtio_driver(&sm_virtio_driver);
+	if (err) {
+		mutex_unlock(&sm_virtio_claimed_mutex);
+		return err;
+	}
+	err = bus_register_notifier(sm_virtio_driver.driver.bus, &sm_virtio_bus_notifier);
+	mutex_unlock(&sm_virtio_claimed_mutex);
+	/* This waits for those who are about to claim */
+	if (err)
+		unregister_virtio_driver(&sm_virtio_driver);
+	return err;
 }
 
 void sm_virtio_exit(void)
 {
 	unregister_virtio_driver(&sm_virtio_driver);
+	bus_unregister_notifier(sm_virtio_driver.driver.bus, &sm_virtio_bus_notifier);
 }

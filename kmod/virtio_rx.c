@@ -16,9 +16,11 @@
  * is used up or freed.
  */
 #include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
+#include <net/busy_poll.h>
 
 #include "compat.h"
 #include "virtio.h"
@@ -27,6 +29,8 @@
 #define SM_COPY_BELOW	128
 /* What is copied to be parsed: room for all headers of a TCP packet and more */
 #define SM_HEAD		256
+/* VLAN tags in front of a packet that are looked behind */
+#define SM_VLANS	2
 
 /*
  * What an ordinary page of the ring has in page_private(). It is not taken for the
@@ -169,18 +173,25 @@ void sm_virtio_rx_reset(struct sm_virtio_pair *p)
 static u32 sm_virtio_headers(const u8 *data, u32 len)
 {
 	const struct ethhdr *eth = (const struct ethhdr *)data;
+	__be16 proto = eth->h_proto;
 	const struct tcphdr *th;
 	u32 off = sizeof(*eth);
+	u32 i;
 
-	if (len < off + sizeof(struct ipv6hdr))
+	if (len < off + SM_VLANS * VLAN_HLEN + sizeof(struct ipv6hdr))
 		return len;
-	if (eth->h_proto == htons(ETH_P_IP)) {
+	/* The device leaves tags in the packet: a provider's and a customer's, say */
+	for (i = 0; i < SM_VLANS && unlikely(eth_type_vlan(proto)); i++) {
+		proto = ((const struct vlan_hdr *)(data + off))->h_vlan_encapsulated_proto;
+		off += VLAN_HLEN;
+	}
+	if (proto == htons(ETH_P_IP)) {
 		const struct iphdr *ip = (const struct iphdr *)(data + off);
 
 		if (ip->protocol != IPPROTO_TCP || ip->ihl < 5 || ip_is_fragment(ip))
 			return len;
 		off += ip->ihl * 4;
-	} else if (eth->h_proto == htons(ETH_P_IPV6)) {
+	} else if (proto == htons(ETH_P_IPV6)) {
 		const struct ipv6hdr *ip6 = (const struct ipv6hdr *)(data + off);
 
 		if (ip6->nexthdr != IPPROTO_TCP)
@@ -310,6 +321,8 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 					   virtio_is_little_endian(dev->vdev))))
 		goto drop;
 	skb_record_rx_queue(skb, p->index);
+	/* Sockets learn from it whom to poll */
+	skb_mark_napi_id(skb, &p->napi);
 	skb->protocol = eth_type_trans(skb, dev->netdev);
 	return skb;
 drop:

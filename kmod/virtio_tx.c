@@ -5,10 +5,13 @@
  * Packets go to the device by reference, header and payload as separate
  * descriptors. In an owner's sync the doorbell rings for every few packets and
  * after the last: early enough for the device to work on the first ones while
- * the others are made, and seldom enough to cost little. There is no queueing
- * discipline by default and the transmit queue is never stopped: what the ring
- * has no room for waits in a list here. For TCP, the small-queue limit bounds
- * that list, as packets keep their socket until they are sent.
+ * the others are made, and seldom enough to cost little.
+ *
+ * The queue is stopped before the ring is full, and byte queue limits stop it
+ * before that: what the device cannot have yet waits in the queueing discipline,
+ * where it is seen, limited and scheduled as on any NIC. It is woken by whoever
+ * reaps: an owner in its sync, otherwise NAPI. What waits then goes out in the
+ * softirq that this raises, so an owner's sync never waits for room.
  */
 #include <linux/skbuff.h>
 
@@ -65,69 +68,55 @@ static void sm_virtio_tx_count(struct sm_virtio_pair *p, u64_stats_t *counter)
 	u64_stats_update_end(&p->tx_sync);
 }
 
-static void sm_virtio_tx_dropped(struct sm_virtio_pair *p, struct sk_buff *skb)
-{
-	sm_virtio_tx_count(p, &p->tx.dropped);
-	dev_kfree_skb_any(skb);
-}
-
 static bool sm_virtio_tx_empty(const struct sm_virtio_pair *p)
 {
 	return p->tvq->num_free == virtqueue_get_vring_size(p->tvq);
 }
 
-/* Something waits. If there is nothing in the ring, no interrupt will come either */
-static void sm_virtio_tx_later(struct sm_virtio_pair *p)
+static bool sm_virtio_tx_has_room(const struct sm_virtio_pair *p)
 {
-	if (unlikely(sm_virtio_tx_empty(p)))
-		mod_timer(&p->retry, jiffies + SM_VIRTIO_RETRY);
+	return p->tvq->num_free >= p->tx_room;
 }
 
-/* Try what waits. Returns whether nothing waits any more */
-static bool sm_virtio_tx_backlog(struct sm_virtio_pair *p)
+/*
+ * Tell the byte queue limits of what is in the ring. Before any of it is told to
+ * be complete, which the device may make it without a doorbell.
+ */
+static void sm_virtio_tx_tell(struct sm_virtio_pair *p)
 {
-	struct sk_buff *skb;
-	int err;
-
-	while ((skb = skb_peek(&p->backlog))) {
-		err = sm_virtio_add(p, skb);
-		/* A packet that an empty ring does not take never will be taken */
-		if ((err == -ENOSPC && !sm_virtio_tx_empty(p)) ||
-		    err == -ENOMEM)
-			return false;
-		__skb_unlink(skb, &p->backlog);
-		if (unlikely(err))
-			sm_virtio_tx_dropped(p, skb);
-		else
-			p->unrung++;
+	if (p->untold) {
+		netdev_tx_sent_queue(sm_virtio_txq(p), p->untold);
+		p->untold = 0;
 	}
-	return true;
 }
 
 /**
- * sm_virtio_reap() - free what the device has sent, and send what waits
+ * sm_virtio_reap() - free what the device has sent, and wake the queue if there is room
  * @p: the pair; the caller holds its transmit lock
  * @budget: 0 when not in NAPI context
  */
 void sm_virtio_reap(struct sm_virtio_pair *p, int budget)
 {
+	struct netdev_queue *txq = sm_virtio_txq(p);
 	u32 packets = 0, bytes = 0;
 	struct sk_buff *skb;
 	u32 len;
 
+	sm_virtio_tx_tell(p);
 	while ((skb = virtqueue_get_buf(p->tvq, &len))) {
 		packets++;
 		bytes += skb->len;
 		napi_consume_skb(skb, budget);
 	}
-	if (unlikely(!skb_queue_empty(&p->backlog)) && !sm_virtio_tx_backlog(p))
-		sm_virtio_tx_later(p);
-	if (!packets)
-		return;
-	u64_stats_update_begin(&p->tx_sync);
-	u64_stats_add(&p->tx.packets, packets);
-	u64_stats_add(&p->tx.bytes, bytes);
-	u64_stats_update_end(&p->tx_sync);
+	if (packets) {
+		netdev_tx_completed_queue(txq, packets, bytes);
+		u64_stats_update_begin(&p->tx_sync);
+		u64_stats_add(&p->tx.packets, packets);
+		u64_stats_add(&p->tx.bytes, bytes);
+		u64_stats_update_end(&p->tx_sync);
+	}
+	if (unlikely(netif_tx_queue_stopped(txq)) && sm_virtio_tx_has_room(p))
+		netif_tx_wake_queue(txq);
 }
 
 /**
@@ -139,16 +128,67 @@ void sm_virtio_kick(struct sm_virtio_pair *p)
 	if (!p->unrung)
 		return;
 	p->unrung = 0;
+	sm_virtio_tx_tell(p);
 	if (virtqueue_kick_prepare(p->tvq) && virtqueue_notify(p->tvq))
 		sm_virtio_tx_count(p, &p->tx.kicks);
 }
 
+/*
+ * Whoever has NAPI wakes the queue. An owner reaps in its next sync, and when it
+ * has no next one, whoever takes the NIC back from it. (Once turned on, the
+ * interrupt would come for every packet: each reap asks for the next.) Otherwise
+ * it comes when most of the ring was sent; one that is due at once is made up here.
+ */
+static void sm_virtio_tx_expect(struct sm_virtio_pair *p)
+{
+	if (!p->tx_polled && !virtqueue_enable_cb_delayed(p->tvq))
+		sm_virtio_interrupt(p->tvq);
+}
+
+static void sm_virtio_tx_stop(struct sm_virtio_pair *p)
+{
+	netif_tx_stop_queue(sm_virtio_txq(p));
+	sm_virtio_tx_count(p, &p->tx.stops);
+}
+
+/* The ring is full. The device may have sent a part of it already */
+static void sm_virtio_tx_full(struct sm_virtio_pair *p)
+{
+	sm_virtio_kick(p);
+	sm_virtio_reap(p, 0);
+	if (!sm_virtio_tx_has_room(p))
+		sm_virtio_tx_stop(p);
+}
+
+/*
+ * A packet that the ring does not take: direct descriptors where there was no memory
+ * for an indirect one, or no memory for a bounce buffer. It stays the caller's, who has
+ * it sent again once the queue was woken.
+ */
+static netdev_tx_t sm_virtio_tx_refused(struct sm_virtio_pair *p, struct sk_buff *skb, int err)
+{
+	sm_virtio_kick(p);
+	/* A packet that an empty ring has no room for never will be taken */
+	if (err != -ENOMEM && (err != -ENOSPC || sm_virtio_tx_empty(p))) {
+		sm_virtio_tx_count(p, &p->tx.dropped);
+		dev_kfree_skb_any(skb);
+		return NETDEV_TX_OK;
+	}
+	sm_virtio_tx_stop(p);
+	/* Nothing in the ring, and no interrupt will come */
+	if (sm_virtio_tx_empty(p))
+		mod_timer(&p->retry, jiffies + SM_VIRTIO_RETRY);
+	else
+		sm_virtio_tx_expect(p);
+	return NETDEV_TX_BUSY;
+}
+
 /**
- * sm_virtio_xmit() - ndo_start_xmit: always takes the packet
+ * sm_virtio_xmit() - ndo_start_xmit
  * @skb: the packet
  * @netdev: the interface
  *
- * Return: NETDEV_TX_OK.
+ * Return: NETDEV_TX_OK, or NETDEV_TX_BUSY where memory is short.
  */
 netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 {
@@ -159,26 +199,14 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 
 	if (!burst)
 		sm_virtio_reap(p, 0);
+	err = sm_virtio_add(p, skb);
+	if (unlikely(err))
+		return sm_virtio_tx_refused(p, skb, err);
 	skb_tx_timestamp(skb);
-	if (unlikely(!skb_queue_empty(&p->backlog)))
-		err = -ENOSPC;
-	else
-		err = sm_virtio_add(p, skb);
-	if (err == -ENOSPC) {
-		sm_virtio_kick(p);
-		sm_virtio_reap(p, 0);
-		err = sm_virtio_tx_backlog(p) ? sm_virtio_add(p, skb) : -ENOSPC;
-	}
-	if (likely(!err)) {
-		p->unrung++;
-	} else if ((err == -ENOSPC || err == -ENOMEM) &&
-		   skb_queue_len(&p->backlog) < SM_VIRTIO_BACKLOG) {
-		__skb_queue_tail(&p->backlog, skb);
-		sm_virtio_tx_count(p, &p->tx.deferred);
-		sm_virtio_tx_later(p);
-	} else {
-		sm_virtio_tx_dropped(p, skb);
-	}
+	p->unrung++;
+	p->untold += skb->len;
+	if (unlikely(!sm_virtio_tx_has_room(p)))
+		sm_virtio_tx_full(p);
 	if (burst) {
 		if (p->unrung >= SM_VIRTIO_BURST)
 			sm_virtio_kick(p);
@@ -186,30 +214,8 @@ netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev)
 	}
 	if (!netdev_xmit_more())
 		sm_virtio_kick(p);
-	/*
-	 * An owner reaps in its next sync, and when it has no next one, whoever
-	 * takes the NIC back from it. (Once turned on, the interrupt would come
-	 * for every packet: each reap asks for the next.) Otherwise it comes when
-	 * most of the ring was sent; one that is due at once is made up here.
-	 */
-	if (!p->tx_polled && !virtqueue_enable_cb_delayed(p->tvq))
-		sm_virtio_interrupt(p->tvq);
+	sm_virtio_tx_expect(p);
 	return NETDEV_TX_OK;
-}
-
-/**
- * sm_virtio_tx_forget() - drop what waits for room in the ring
- * @p: the pair; the caller holds its transmit lock
- *
- * An interface that is down has nobody to send it, and packets hold sockets, and
- * these their network namespace.
- */
-void sm_virtio_tx_forget(struct sm_virtio_pair *p)
-{
-	struct sk_buff *skb;
-
-	while ((skb = __skb_dequeue(&p->backlog)))
-		sm_virtio_tx_dropped(p, skb);
 }
 
 /**
@@ -222,5 +228,7 @@ void sm_virtio_tx_drain(struct sm_virtio_pair *p)
 
 	while ((skb = virtqueue_detach_unused_buf(p->tvq)))
 		dev_kfree_skb(skb);
-	__skb_queue_purge(&p->backlog);
+	p->unrung = 0;
+	p->untold = 0;
+	netdev_tx_reset_queue(sm_virtio_txq(p));
 }

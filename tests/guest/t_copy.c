@@ -7,8 +7,11 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_ether.h>
 #include <net/if.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +75,7 @@ static void pieces(struct app *app, int port, int piece, int n)
 /* A server on the own driver's NIC, whose receive ring holds the port's buffers only */
 static struct app *server(int *port)
 {
-	struct stackmap_register reg = sm_reg(IFNAME, 256);
+	struct stackmap_register reg = sm_reg(here->ifname, 256);
 	struct app *app;
 
 	/* Enough for all that netem holds back: without an idle one payload is copied */
@@ -107,6 +110,63 @@ TEST_NIC(copy_none, 60)
 		       (unsigned long long)c.rx_copied, (unsigned long long)c.tx_copied);
 	}
 	app_end(app);
+}
+
+/* One end of the wire: addresses 10.79.X.N with no tag (6), a tag (7) and two (8) */
+static int wire_end(const char *dev, const char *ns, int n)
+{
+	return sh("set -e; i='ip %s%s'; $i link set lo up; $i link set %s up; $i addr add 10.79.6.%d/24 dev %s"
+		  "; $i link add link %s name smvlan7 type vlan id 7; $i addr add 10.79.7.%d/24 dev smvlan7; $i link set smvlan7 mtu 1496 up"
+		  "; $i link add link %s name smvlan9 type vlan proto 802.1ad id 9; $i link set smvlan9 up"
+		  "; $i link add link smvlan9 name smvlan8 type vlan id 8; $i addr add 10.79.8.%d/24 dev smvlan8; $i link set smvlan8 mtu 1492 up",
+		  *ns ? "-n " : "", ns, dev, n, dev, dev, n, dev, n);
+}
+
+/* With a VLAN tag before it, or two: its headers are found all the same */
+TEST_NIC(copy_none_of_vlans, 120)
+{
+	static const struct place wire = {
+		"wire", "eth1", "10.79.6.1", "10.79.6.2", "", "10.79.6.1", "", ""
+	};
+	static const int sizes[] = { 128, 129, 190, 256, 1000, 30000 };
+	static const char *const guest[] = { "10.79.6.2", "10.79.7.2", "10.79.8.2" };
+	struct counted before, c;
+	struct app *app;
+	struct ask a;
+	unsigned int i, j;
+	int port, pid, ns;
+
+	if (access("/sys/class/net/eth2", F_OK))
+		tap_skip("no wire (tests/guest/run --wire)");
+	EQ(sh("modprobe -q 8021q; ethtool -i eth1 | grep -q stackmap || ./stackmap bind eth1; ip netns add smwire; ip link set eth2 netns smwire"), 0);
+	/* Both at once: an end that is down takes nothing, and what the other one sends stays in its ring */
+	EQ(sh("ip link set eth1 up; ip -n smwire link set eth2 up"), 0);
+	EQ(wire_end("eth2", "smwire", 1), 0);
+	EQ(wire_end("eth1", "", 2), 0);
+	pid = fork();
+	if (pid == 0) {
+		ns = open("/run/netns/smwire", O_RDONLY | O_CLOEXEC);
+		CHECK(ns >= 0 && !setns(ns, CLONE_NEWNET));
+		_exit(peer_serve(wire.ctl));
+	}
+	usleep(200000);
+	here = &wire;
+	app = server(&port);
+	for (j = 0; j < sizeof(guest) / sizeof(guest[0]); j++) {
+		port = app_listen(app, guest[j]);
+		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+			before = count(app);
+			ask(&a, "pieces %s %d %d %d 30 0", guest[j], port, sizes[i], sizes[i]);
+			app_run(app, &a, 20);
+			c = counted(app, &before);
+			EQ(c.rx_handed + c.rx_copied, 30ll * sizes[i]);
+			CHECKF(!c.rx_copied, "%d bytes, %u tags: %llu copied", sizes[i], j,
+			       (unsigned long long)c.rx_copied);
+		}
+	}
+	app_end(app);
+	kill(pid, SIGTERM);
+	EQ(sh("ip link del smvlan7; ip link del smvlan9; ip link set eth1 down; ip netns del smwire"), 0);
 }
 
 /* Less than a fragment is worth: it stays in the linear part of the packet */

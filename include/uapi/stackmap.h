@@ -92,7 +92,9 @@
  * that is not wholly taken is not set: it goes with the rest. It is also refused
  * as payload would be when a slot of the socket was refused before it (EAGAIN), and
  * with EPIPE where it could never be reached (a listener; a connection that has
- * ended with bytes not acknowledged). After shutdown(SHUT_WR) it is in order
+ * ended with bytes not acknowledged). After shutdown(SHUT_WR) it is in order.
+ * A receiver on the same machine has the buffer itself in its queue, also when it has
+ * acknowledged: what may be written to in every case is what STACKMAP_TX_RETURN leaves
  */
 #define STACKMAP_TX_ACKED	0x0008
 /*
@@ -102,8 +104,9 @@
  * window closes; a plain read(), or one after detach, gets it. FIN and ERROR wait
  * with the payload before them; all other events are told. No payload: len must
  * be 0, and no other flag may be set with it (EINVAL); buf and off are ignored. Not
- * refused for lack of room, and not by order. On a listener it changes nothing. A
- * grant makes the socket ready: this very sync delivers
+ * refused for lack of room, and not by order. On a listener it changes nothing. It
+ * outlives a connection of the socket, but not its detach. A grant makes the socket
+ * ready: this very sync delivers
  */
 #define STACKMAP_TX_CREDIT	0x0010
 /* Transmit: what the kernel answers */

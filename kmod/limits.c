@@ -172,7 +172,7 @@ bool sm_reserve_fits(const struct sock *sk, u32 bytes)
 	if (likely(!memcg))
 		return true;
 	need = sm_reserve_need(sk, bytes);
-	if (need <= sk->sk_forward_alloc)
+	if ((s64)need <= sk->sk_forward_alloc)
 		return true;
 	return sm_memcg_has(memcg, DIV_ROUND_UP(need, PAGE_SIZE), false);
 }

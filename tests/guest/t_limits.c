@@ -48,6 +48,21 @@ static void write_file(const char *path, const char *what)
 	close(fd);
 }
 
+/*
+ * All memory that this process will want, before the cgroup is full of what it
+ * sends: a page fault wakes the OOM killer then, whoever has filled it.
+ */
+static void want_no_more_memory(void)
+{
+	volatile char stack[65536];
+	unsigned int i;
+
+	CHECK(!mlockall(MCL_CURRENT));
+	for (i = 0; i < sizeof(stack); i += 4096)
+		stack[i] = 1;
+	cg_read("memory.peak", NULL);
+}
+
 /* Both ends of a connection whose reader takes next to nothing; fd[1] may send much */
 static void pair_of_slow_reader(int fd[2])
 {
@@ -138,6 +153,7 @@ static void send_beyond_limit(void *arg)
 	double end;
 	long sent;
 
+	want_no_more_memory();
 	become_nobody_with_a_nic();
 	reg = many_slots("eth0");
 	sm_new(&sm, &reg);
@@ -194,6 +210,7 @@ static void send_and_reclaim(void *arg)
 	long sent;
 
 	(void)arg;
+	want_no_more_memory();
 	sm_new(&sm, &reg);
 	pair_of_slow_reader(fd);
 	CHECK(!setsockopt(fd[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)));
@@ -210,6 +227,138 @@ TEST(limit_cgroup_send_reclaims, 60)
 	cg_new(36);
 	cg_wait(cg_fork(send_and_reclaim, NULL));
 	CHECKF(cg_read("memory.peak", NULL) <= 36 * MB + SLACK, "%lld", cg_read("memory.peak", NULL));
+	EQ(cg_read("memory.events", "oom_kill"), 0);
+	cg_end();
+}
+
+#define STREAMS 8
+#define STREAM_BYTES (4 * MB)
+
+struct stream {
+	int fd[2];
+	uint64_t sent, got;
+	bool blocked;	/* refused: wait for ROOM */
+};
+
+/* Fill the transmit ring with what the streams have to send, in turn */
+static void streams_put(struct sm *sm, struct stream *st)
+{
+	uint32_t mask = sm->tx->nslots - 1;
+	bool any = true;
+	int i;
+
+	while (any) {
+		any = false;
+		for (i = 0; i < STREAMS; i++) {
+			struct stackmap_slot *s = &sm->tx->slots[sm->tx_head];
+			uint32_t n = STREAM_BYTES - st[i].sent < 4096 ? STREAM_BYTES - st[i].sent : 4096;
+
+			if (st[i].blocked || !n)
+				continue;
+			if (sm->tx_head == sm->tx->tail)
+				return;
+			s->fd = st[i].fd[1];
+			s->gen = 0;
+			s->off = 0;
+			s->len = n;
+			s->flags = 0;
+			s->data = i;
+			pat_fill(sm_buf(sm, s->buf), i, st[i].sent, n);
+			st[i].sent += n;
+			sm->tx_head = (sm->tx_head + 1) & mask;
+			any = true;
+		}
+	}
+}
+
+/* What was not taken is sent again, from there on. Returns how many were refused */
+static int streams_sync(struct sm *sm, struct stream *st)
+{
+	uint32_t mask = sm->tx->nslots - 1, i, first = (sm->tx->tail + 1) & mask;
+	struct stackmap_slot *s;
+	int refused = 0;
+
+	sm_sync(sm, 0);
+	for (i = first; i != sm->tx_head; i = (i + 1) & mask) {
+		s = &sm->tx->slots[i];
+		if (!(s->flags & STACKMAP_TX_REFUSED))
+			continue;
+		EQ(s->err, EAGAIN);
+		st[s->data].sent -= s->len;
+		st[s->data].blocked = true;
+		s->flags = 0;
+		refused++;
+	}
+	for (; (s = sm_peek(sm)); sm_next(sm)) {
+		EQ(s->flags, STACKMAP_RX_ROOM);
+		st[s->data].blocked = false;
+	}
+	return refused;
+}
+
+static void streams_read(struct stream *st)
+{
+	static uint8_t in[65536];
+	ssize_t n;
+	int i;
+
+	for (i = 0; i < STREAMS; i++) {
+		while ((n = recv(st[i].fd[0], in, sizeof(in), 0)) > 0) {
+			CHECK(pat_is(in, i, st[i].got, n));
+			st[i].got += n;
+		}
+		CHECKF(n < 0 && errno == EAGAIN, "%zd", n);
+	}
+}
+
+static void send_streams(void *arg)
+{
+	int size = 64 * MB, window = 65536, i, l, refused = 0;
+	struct stackmap_register reg = sm_reg(IFNAME, 64);
+	static struct stream st[STREAMS];
+	double end = mono() + 60 * slow();
+	uint64_t got = 0, sent = 0;
+	struct sm sm;
+
+	(void)arg;
+	want_no_more_memory();
+	reg.pool_bufs = 1024;
+	sm_new(&sm, &reg);
+	l = try_listen("127.0.0.1", 0);
+	CHECK(l >= 0 && !setsockopt(l, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window)));
+	for (i = 0; i < STREAMS; i++) {
+		pair_from(l, st[i].fd);
+		nonblock(st[i].fd[0]);
+		CHECK(!setsockopt(st[i].fd[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)));
+		sm_attach(&sm, st[i].fd[1], i);
+	}
+	/* Nobody reads until memory is short */
+	while (!refused && mono() < end) {
+		streams_put(&sm, st);
+		refused = streams_sync(&sm, st);
+	}
+	for (i = 0; i < STREAMS; i++)
+		sent += st[i].sent;
+	tap_note("%d slots refused with %lld MB sent", refused, (long long)sent >> 20);
+	CHECK(sent < STREAMS * STREAM_BYTES);
+	while (got < STREAMS * STREAM_BYTES) {
+		CHECKF(mono() < end, "only %lld KB arrived", (long long)got >> 10);
+		streams_put(&sm, st);
+		streams_sync(&sm, st);
+		streams_read(st);
+		for (got = 0, i = 0; i < STREAMS; i++)
+			got += st[i].got;
+	}
+	sm_settle(&sm);
+	sm_close(&sm);
+}
+
+/* Where memory is short all the while, every byte arrives, once and in order */
+TEST(limit_cgroup_streams, 120)
+{
+	cg_new(24);
+	cg_wait(cg_fork(send_streams, NULL));
+	CHECK(cg_read("memory.events", "max") > 0);
 	EQ(cg_read("memory.events", "oom_kill"), 0);
 	cg_end();
 }

@@ -121,8 +121,8 @@ TEST(rx_ring_full, 20)
  */
 TEST(rx_small_segments, 30)
 {
-	int fd[2], tap, size = 64 << 20, one = 1, i, n = 6000, got = 0, most = 0,
-	    syncs = 0, left;
+	int fd[2], tap, size = 64 << 20, i, n = 6000, got = 0, most = 0, syncs = 0;
+	int unsent;
 	struct {
 		struct tcp_info begin;	/* which ends here in the C library's header */
 		uint64_t rates_and_bytes[4];
@@ -140,11 +140,9 @@ TEST(rx_small_segments, 30)
 	CHECK(!setsockopt(fd[0], SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)));
 	for (i = 0; i < n; i++) {
 		CHECK(send(fd[1], "x", 1, 0) == 1);
-		/* Acknowledged before the next, which would wait for it and join others */
-		do {
-			CHECK(!setsockopt(fd[0], IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one)));
-			CHECK(!ioctl(fd[1], SIOCOUTQ, &left));
-		} while (left);
+		/* What waits for the congestion window becomes one segment: it is given the time to go */
+		while (!ioctl(fd[1], SIOCOUTQNSD, &unsent) && unsent)
+			usleep(1000);
 	}
 	usleep(50000 * slow());
 	CHECK(!getsockopt(fd[0], IPPROTO_TCP, TCP_INFO, &info, &len));
@@ -471,7 +469,8 @@ TEST(rx_one_sync_is_bounded, 60)
 	CHECK(send_all(fd[1], block, BYTES));
 	sm_attach(&sm, fd[0], 0);
 	n = sm_sync(&sm, 0);
-	CHECKF(n > 256 && n <= MOST, "%d slots", n);
+	/* How many depends on the machine, too: a sync ends after 2 ms of this */
+	CHECKF(n >= 32 && n <= MOST, "%d slots", n);
 	while (left) {
 		while ((s = sm_peek(&sm))) {
 			CHECK(s->flags & STACKMAP_RX_DATA);

@@ -19,10 +19,11 @@
  * tcp_data_snd_check(), then tcp_check_space()), but only while SOCK_NOSPACE is
  * set, and sk_stream_write_space() clears that where there is room. So it is
  * set for as long as a mark waits. What else this does: TCP takes the sender for one
- * that is limited by its buffer: tcp_info's sndbuf_limited counts that time, and the
- * congestion window is not decayed for an application that sends less than it may
- * (tcp_cwnd_application_limited()). And who waits in poll() on the fd itself for EPOLLOUT
- * is woken by each ACK. ACKs that end the connection, or begin it, call
+ * that is limited by its buffer. tcp_info's sndbuf_limited counts that time, the
+ * buffer may grow with the window (tcp_sndbuf_expand()), and the congestion window
+ * is not decayed for an application that sends less than it may
+ * (tcp_cwnd_application_limited()). And who waits in poll() on the fd itself for
+ * EPOLLOUT is woken by each ACK. ACKs that end the connection, or begin it, call
  * sk_state_change() instead, after snd_una has moved.
  */
 #include "acked.h"
@@ -83,19 +84,22 @@ void sm_acked_init(struct sm_sock *ss, struct sock *sk)
 
 /**
  * sm_acked_possible() - whether a mark behind all that was sent can be reached
- * @sk: the socket
+ * @ss: the socket
+ * @sk: likewise
  *
  * In TCP_SYN_SENT, too: it is reached with the SYN's acknowledgment.
  */
-bool sm_acked_possible(struct sock *sk)
+bool sm_acked_possible(const struct sm_sock *ss, const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
 	if (sk->sk_state == TCP_LISTEN)
 		return false;
-	/* Closed by both sides in turn it is reached, or else never */
-	return sk->sk_state != TCP_CLOSE ||
-	       (!sk->sk_err && (sk->sk_shutdown & SEND_SHUTDOWN) && tp->snd_una == tp->write_seq);
+	if (sk->sk_state != TCP_CLOSE)
+		return true;
+	/* Closed by both sides in turn it is reached, or else never. An error is the last that is told */
+	return !sk->sk_err && !test_bit(SM_TOLD_ERROR, &ss->bits) &&
+	       (sk->sk_shutdown & SEND_SHUTDOWN) && tp->snd_una == tp->write_seq;
 }
 
 /* Have sm_write_space() called by the ACKs to come */

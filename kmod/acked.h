@@ -29,7 +29,7 @@ struct sm_marks {
 };
 
 void sm_acked_init(struct sm_sock *ss, struct sock *sk);
-bool sm_acked_possible(struct sock *sk);
+bool sm_acked_possible(const struct sm_sock *ss, const struct sock *sk);
 void sm_acked_mark(struct sm_sock *ss, struct sock *sk);
 bool sm_acked_reached(const struct sm_sock *ss, const struct sock *sk);
 bool sm_acked_look(struct sm_sock *ss, struct sock *sk);

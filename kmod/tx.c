@@ -330,7 +330,7 @@ static int sm_tx_mark(struct sm_port *port, const struct stackmap_slot *slot)
 		err = -EAGAIN;
 	} else if (sm_sock_is_gone(ss, sk)) {
 		err = -EBADF;
-	} else if (!sm_acked_possible(sk)) {
+	} else if (!sm_acked_possible(ss, sk)) {
 		err = -EPIPE;
 	} else {
 		sm_acked_mark(ss, sk);

@@ -92,7 +92,7 @@
  * that is not wholly taken is not set: it goes with the rest. It is also refused
  * as payload would be when a slot of the socket was refused before it (EAGAIN), and
  * with EPIPE where it could never be reached (a listener; a connection that has
- * ended with bytes not acknowledged). After shutdown(SHUT_WR) it is in order.
+ * ended by an error, or with bytes not acknowledged). After shutdown(SHUT_WR) it is in order.
  * A receiver on the same machine has the buffer itself in its queue, also when it has
  * acknowledged: what may be written to in every case is what STACKMAP_TX_RETURN leaves
  */

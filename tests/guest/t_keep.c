@@ -43,6 +43,14 @@ static void pair_narrow(int fd[2])
 	close(l);
 }
 
+static void reset(int fd)
+{
+	struct linger rst = { 1, 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
+	close(fd);
+}
+
 static void drain(int fd, uint32_t seed, uint32_t at, uint32_t n)
 {
 	uint8_t in[4096];
@@ -382,7 +390,6 @@ TEST(acked_attached_late, 10)
 /* A connection that fails: marks are dropped, later ones refused */
 TEST(acked_and_error, 20)
 {
-	struct linger rst = { 1, 0 };
 	struct stackmap_slot s, *m;
 	struct sm sm;
 	int fd[2], i;
@@ -393,8 +400,7 @@ TEST(acked_and_error, 20)
 	for (i = 0; i < 10; i++)
 		put(&sm, fd[0], 4, i * 4000, 4000, STACKMAP_TX_ACKED | STACKMAP_TX_KEEP);
 	sm_sync(&sm, 0);
-	setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
-	close(fd[1]);
+	reset(fd[1]);
 	do {
 		s = sm_event(&sm, fd[0], STACKMAP_RX_ERROR | STACKMAP_RX_ACKED, 2000);
 		CHECK(!(s.flags & STACKMAP_RX_ACKED) || s.taken < 40000);
@@ -406,6 +412,18 @@ TEST(acked_and_error, 20)
 	EQ(m->err, EPIPE);
 	sm_quiet(&sm, 20);
 	sm_settle(&sm);
+	sm_close(&sm);
+
+	/* The error is the last that is told, though all was acknowledged */
+	sm_new_small(&sm, 64);
+	pair_tcp(fd, AF_INET);
+	sm_attach(&sm, fd[0], 0);
+	reset(fd[1]);
+	sm_event(&sm, fd[0], STACKMAP_RX_ERROR, 1000);
+	m = sm_request(&sm, fd[0], STACKMAP_TX_ACKED, 0);
+	sm_sync(&sm, 0);
+	EQ(m->err, EPIPE);
+	sm_quiet(&sm, 20);
 	sm_close(&sm);
 }
 

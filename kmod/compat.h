@@ -5,9 +5,10 @@
 #ifndef SM_COMPAT_H
 #define SM_COMPAT_H
 
+#include <linux/cgroup.h>
+#include <linux/memcontrol.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
-#include <linux/memcontrol.h>
 #include <linux/version.h>
 #include <linux/virtio.h>
 #include <net/sock.h>
@@ -50,13 +51,17 @@ static inline int sm_reset3(void *reset, struct virtqueue *vq, sm_recycle_fn *re
 	_Generic(&virtqueue_reset, sm_reset2_fn * : sm_reset2,			\
 		 sm_reset3_fn * : sm_reset3)(virtqueue_reset, vq, recycle)
 
-/* The cgroup that a socket's memory is charged to, or NULL. 6.18 keeps flags in the pointer */
+/*
+ * The cgroup that a socket's memory is charged to, or NULL. Not on cgroup v1, where
+ * it is charged to a counter of its own, and never by force. 6.18 keeps flags in the
+ * pointer.
+ */
 static inline struct mem_cgroup *sm_sk_memcg(const struct sock *sk)
 {
 #ifndef CONFIG_MEMCG
 	return NULL;
 #else
-	if (!mem_cgroup_sockets_enabled)
+	if (!mem_cgroup_sockets_enabled || !cgroup_subsys_on_dfl(memory_cgrp_subsys))
 		return NULL;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
 	return mem_cgroup_from_sk(sk);

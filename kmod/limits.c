@@ -160,7 +160,7 @@ u32 sm_reserve_need(const struct sock *sk, u32 bytes)
  * @bytes: the length of the write
  *
  * Cheap, and on the safe side: pages that this CPU has charged in advance
- * (memcg's stock) are not seen. On cgroup v1 TCP's charges are never forced.
+ * (memcg's stock) are not seen.
  *
  * Return: true when the write can go ahead with softirqs off.
  */

@@ -52,7 +52,7 @@ static void test_open_errors(void **state)
 {
 	static const int errors[] = {
 		ENOENT, ENXIO, EACCES, EPERM, ENODEV, EBUSY, EOPNOTSUPP, ENETDOWN,
-		EPROTONOSUPPORT, ENOTTY, EINVAL, ENOMEM, EMFILE, ENFILE, EIO,
+		EPROTONOSUPPORT, ENOTTY, EINVAL, ENOMEM, ENOBUFS, EMFILE, ENFILE, EIO,
 	};
 	struct stackmap_options opt = { .reserved = { 0, 1 } };
 

@@ -119,13 +119,7 @@ static int on_message_begin(http_parser_t *parser)
 	conn->body_len = 0;
 	conn->head_len = 0;
 	conn->in_name = false;
-	conn->expects = false;
-	conn->expects_other = false;
-	conn->awaits = false;
-	conn->coded = false;
-	conn->coded_other = false;
-	conn->broken = false;
-	conn->hosts = 0;
+	conn->found = 0;
 	http_syntax_begin(parser);
 	return 0;
 }
@@ -216,40 +210,43 @@ static void drop_fields(struct http_conn *conn)
 /* By its first letter */
 static enum name name_of(struct http_conn *conn, char first)
 {
-	switch (lower(first)) {
-	case 'h':
-		return NAME_HOST;
-	case 'e':
-		return NAME_EXPECT;
-	case 't':
-		return NAME_CODING;
-	case 'i':
-	case 'r':
-		if (conn->files) {
-			conn->field_at = conn->fields_len;
-			return NAME_GATHER;
-		}
+	static const uint8_t first_letters[256] = {
+		['h'] = NAME_HOST, ['H'] = NAME_HOST, ['e'] = NAME_EXPECT, ['E'] = NAME_EXPECT,
+		['t'] = NAME_CODING, ['T'] = NAME_CODING, ['i'] = NAME_GATHER, ['I'] = NAME_GATHER,
+		['r'] = NAME_GATHER, ['R'] = NAME_GATHER,
+	};
+	enum name name = first_letters[(unsigned char)first];
+
+	if (name == NAME_GATHER) {
+		if (!conn->files)
+			return NAME_OTHER;
+		conn->field_at = conn->fields_len;
 	}
-	return NAME_OTHER;
+	return name;
 }
 
-/* A name is whole, its value begins */
+/* A name of ours is whole, its value begins */
 static void name_ends(struct http_conn *conn)
 {
-	conn->in_name = false;
 	if (conn->name == NAME_GATHER) {
 		if (!gather_name(conn))
 			conn->name = NAME_OTHER;
-	} else if (conn->name != NAME_OTHER && names[conn->name][conn->pos]) {
+		return;
+	}
+	if (names[conn->name][conn->pos]) {
 		conn->name = NAME_OTHER;	/* no more than its beginning */
+		return;
+	}
+	if (conn->name == NAME_HOST) {
+		if (conn->hosts < 2)
+			conn->hosts++;
+		return;
 	}
 	conn->pos = 0;
 	conn->mismatch = false;
-	if (conn->name == NAME_HOST && conn->hosts < 2)
-		conn->hosts++;
-	else if (conn->name == NAME_EXPECT)
+	if (conn->name == NAME_EXPECT) {
 		conn->expects = true;
-	else if (conn->name == NAME_CODING) {
+	} else {
 		conn->coded_other |= conn->coded;	/* chunked and chunked again is neither */
 		conn->coded = true;
 	}
@@ -277,10 +274,9 @@ static int on_header_field(http_parser_t *parser, const char *at, size_t len)
 		return http_syntax_trailer(parser, len) ? 0 : refuse(conn, 431);
 	if (!head_fits(feed, at + len))
 		return refuse(conn, 431);
-	if (!len)
-		return 0;
-	if (!conn->in_name) {
-		value_ends(conn);
+	if (!conn->in_name && len) {
+		if (conn->name >= NAME_CODING)
+			value_ends(conn);
 		conn->in_name = true;
 		conn->pos = 0;
 		conn->name = name_of(conn, *at);
@@ -317,8 +313,11 @@ static int on_header_value(http_parser_t *parser, const char *at, size_t len)
 		return http_syntax_trailer(parser, len) ? 0 : refuse(conn, 431);
 	if (!head_fits(feed, at + len))
 		return refuse(conn, 431);
-	if (conn->in_name)
-		name_ends(conn);
+	if (conn->in_name) {
+		conn->in_name = false;
+		if (conn->name != NAME_OTHER)
+			name_ends(conn);
+	}
 	if (__builtin_expect(conn->name <= NAME_HOST, 1))
 		return 0;
 	if (conn->name == NAME_GATHER) {
@@ -343,7 +342,7 @@ static int on_headers_complete(http_parser_t *parser)
 	uint64_t length = http_syntax_length(parser);
 
 	http_syntax_progress(parser);
-	if (!conn->in_name)
+	if (conn->name >= NAME_CODING)
 		value_ends(conn);
 	if (parser->http_major != 1)
 		return refuse(conn, 505);
@@ -415,7 +414,8 @@ static int on_message_complete(http_parser_t *parser)
 	stop = feed->handler(feed->arg, &req);
 
 	drop_target(conn);
-	drop_fields(conn);
+	if (__builtin_expect(conn->fields != NULL, 0))
+		drop_fields(conn);
 	conn->phase = PHASE_IDLE;
 	if (req.persist == HTTP_CLOSE) {
 		conn->phase = PHASE_DONE;

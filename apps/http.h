@@ -76,15 +76,21 @@ struct http_conn {
 	uint8_t phase;
 	uint8_t name;		/* the header field being read, if it is one we look at */
 	uint8_t pos;		/* how much of its name, or value, has matched */
-	bool in_name : 1;
-	bool mismatch : 1;
-	bool expects : 1;	/* an Expect header was there ... */
-	bool expects_other : 1;	/* ... asking for something else than 100-continue */
-	bool awaits : 1;	/* the client holds its body back until told to go on */
-	bool coded : 1;		/* a Transfer-Encoding header was there ... */
-	bool coded_other : 1;	/* ... with something else than chunked */
-	bool broken : 1;	/* fields could not be kept */
-	uint8_t hosts;		/* Host headers seen */
+	bool in_name;
+	bool mismatch;
+	/* Found in this request's header */
+	union {
+		uint16_t found;
+		struct {
+			uint8_t hosts : 2;	/* Host headers: none, one, more */
+			bool expects : 1;	/* an Expect header ... */
+			bool expects_other : 1;	/* ... asking for something else than 100-continue */
+			bool awaits : 1;	/* the client holds its body back until told to go on */
+			bool coded : 1;		/* a Transfer-Encoding header ... */
+			bool coded_other : 1;	/* ... with something else than chunked */
+			bool broken : 1;	/* fields could not be kept */
+		};
+	};
 	char kept[80];
 };
 

@@ -267,6 +267,11 @@ static void sm_virtio_tx_timeout(struct net_device *netdev, unsigned int queue)
 	sm_virtio_interrupt(dev->pair[queue].tvq);
 }
 
+/* The device is promiscuous anyway. But without this function nobody can add an address (SIOCADDMULTI) */
+static void sm_virtio_set_rx_mode(struct net_device *netdev)
+{
+}
+
 static const struct net_device_ops sm_virtio_netdev_ops = {
 	.ndo_open = sm_virtio_open,
 	.ndo_stop = sm_virtio_stop,
@@ -274,6 +279,7 @@ static const struct net_device_ops sm_virtio_netdev_ops = {
 	.ndo_select_queue = sm_virtio_select_queue,
 	.ndo_get_stats64 = sm_virtio_get_stats64,
 	.ndo_validate_addr = eth_validate_addr,
+	.ndo_set_rx_mode = sm_virtio_set_rx_mode,
 	.ndo_set_mac_address = sm_virtio_set_mac,
 	.ndo_features_check = passthru_features_check,
 	.ndo_tx_timeout = sm_virtio_tx_timeout,

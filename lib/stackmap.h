@@ -635,7 +635,7 @@ struct stackmap_conn {
 
 /**
  * stackmap_conn_attach() - attach a socket and give it a send queue
- * @conn: the caller's; initialised here
+ * @conn: the caller's, not attached; initialised here
  * @port: the port
  * @fd: a TCP socket, connecting or connected. On success it belongs to @conn
  *

@@ -7,7 +7,8 @@
  * served (malformed, too large, ...) comes to the same handler, once, with its status set, and is
  * the connection's last. Request bodies are read, limited, counted and dropped.
  *
- * The way of a small keep-alive GET is one call of the parser and one of the handler: is allocated and nothing copied, the request's target stays where it was received.
+ * The way of a small keep-alive GET is one call of the parser and one of the handler: nothing is
+ * allocated and nothing copied, the request's target stays where it was received.
  */
 #ifndef STACKMAP_APPS_HTTP_H
 #define STACKMAP_APPS_HTTP_H

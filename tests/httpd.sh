@@ -89,13 +89,15 @@ is "$(curl_ -H 'Transfer-Encoding: chunked' --data-binary @"$tmp/body" "$url/")"
 head -c 3000000 /dev/zero >"$tmp/body"
 is "$(status -H 'Expect:' --data-binary @"$tmp/body" "$url/")" 413 '413 arrives although the body is under way'
 is "$(status -X DELETE "$url/")" 405 '405'
-is "$(status -X BREW "$url/")-$(printf 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n' | statuses)" '501-501 ' '501: a method, a coding that nobody knows'
+is "$(status -X BREW "$url/")-$(printf 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n' | statuses)" '501-501 ' \
+  '501: a method, a coding that nobody knows'
 date=$(curl_ -D - -o /dev/null "$url/" | tr -d '\r' | sed -n 's/^Date: //p')
 sleep 1.1
 later=$(curl_ -D - -o /dev/null "$url/" | tr -d '\r' | sed -n 's/^Date: //p')
 now=$(inside 'date -u +%s')
 s1=$(date -u -d "$date" +%s) s2=$(date -u -d "$later" +%s)
-[ "$s2" -gt "$s1" ] && [ $((now - s2)) -ge 0 ] && [ $((now - s2)) -le 5 ] && [ "$date" = "$(LC_ALL=C date -u -d "$date" '+%a, %d %b %Y %H:%M:%S GMT')" ]
+[ "$s2" -gt "$s1" ] && [ $((now - s2)) -ge 0 ] && [ $((now - s2)) -le 5 ] &&
+  [ "$date" = "$(LC_ALL=C date -u -d "$date" '+%a, %d %b %Y %H:%M:%S GMT')" ]
 ok "Date: $date, and later another"
 is "$(printf 'x\r\n\r\n' | raw | grep -c '^Date: ')" 1 'Date: with errors, too'
 is "$(status "$url/$(printf 'a%.0s' {1..9000})")" 414 '414'
@@ -161,7 +163,7 @@ stop
 # ---- another user
 start --user nobody:tcpdump --size 64
 ok '--user'
-is "$(inside "for t in /proc/\$(pidof ${httpd##*/})/task/*; do grep -e ^Uid -e ^Gid -e ^Groups -e ^CapEff -e ^CapPrm -e ^NoNewPrivs \$t/status; done" |
+is "$(inside "cat /proc/\$(pidof ${httpd##*/})/task/*/status" | grep -e ^Uid -e ^Gid -e ^Groups -e ^CapEff -e ^CapPrm -e ^NoNewPrivs |
   tr -s '\t ' ' ' | tr '\n' ';')" \
   'Uid: 65534 65534 65534 65534;Gid: 100 100 100 100;Groups: 100 ;CapPrm: 0000000000000000;CapEff: 0000000000000000;NoNewPrivs: 1;' \
   'user, group, groups and capabilities are all others'

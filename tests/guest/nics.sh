@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# nics.sh IFACE ROUNDS PEER [OP...]: the guest's half of tests/nics. Prints TAP, and "want ..." for what the host has to do.
+# nics.sh IFACE ROUNDS PEER [OP...]: the guest's half of tests/nics. Prints TAP, and "want ..." for what the host
+# has to do.
 #
-# Everything that reconfigures IFACE (OP...; all by default) is done without an owner first, with a processor as busy as one
-# makes it: so it is seen how long it takes, and what the driver cannot do. Then ROUNDS rounds with an owner that sleeps
-# and syncs in turn, and as many with one that never stops. A round is one operation, there and back, each begun only
-# when the owner polls the NIC; then traffic has to work. What takes seconds is not in every turn of the list.
+# Everything that reconfigures IFACE (OP...; all by default) is done without an owner first, with a processor as busy
+# as one makes it: so it is seen how long it takes, and what the driver cannot do. Then ROUNDS rounds with an owner that
+# sleeps and syncs in turn, and as many with one that never stops. A round is one operation, there and back, each begun
+# only when the owner polls the NIC; then traffic has to work. What takes seconds is not in every turn of the list.
 # Environment: SLACK_MS, what an emulated machine that does other things, too, may take longer; BOUND, seconds after
 # which an owner's rounds end early.
 ifc=$1 rounds=$2 peer=$3
@@ -72,7 +73,10 @@ prepare() {
 fast=(rings channels features features-2 pause mtu promisc updown carrier negotiate unbind recreate)
 slow=(selftest suspend freeze rmmod timeout aer)
 
-unbind() { device=$(basename "$(readlink -f "$dev")"); drivers=$(readlink -f "$dev/driver"); echo "$device" >"$drivers/unbind"; }
+unbind() {
+  device=$(basename "$(readlink -f "$dev")") drivers=$(readlink -f "$dev/driver")
+  echo "$device" >"$drivers/unbind"
+}
 bind() { echo "$device" >"$drivers/bind"; }
 # Whether it passes is the driver's and the emulator's affair: it resets the device
 self_test() { ethtool -t "$ifc" offline >/tmp/test 2>&1; grep -q 'test result' /tmp/test; }
@@ -93,8 +97,15 @@ freeze() {
   echo none >/sys/power/pm_test
   return $status
 }
-carrier_is() { local i; for ((i = 0; i < 1500; i++)); do [[ $(<"/sys/class/net/$ifc/carrier") == "$1" ]] && return; usleep 10000; done 2>/dev/null; return 1; }
-want() { echo "want $*"; }
+carrier_is() { # 0 or 1, within 15 s
+  local i
+  for ((i = 0; i < 1500; i++)); do
+    [[ $(<"/sys/class/net/$ifc/carrier") == "$1" ]] && return
+    usleep 10000
+  done 2>/dev/null
+  return 1
+}
+want() { echo "want $*" >&9; }
 carrier_off() {
   if [[ $driver == veth ]]; then ip -n smnet link set smn1 down; else want set_link n0 off; fi
   carrier_is 0
@@ -110,8 +121,8 @@ veth_make() {
   ip -n smnet addr add 10.78.0.1/24 dev smn1
   ip -n smnet link set smn1 up
 }
-# The device is kept from reading and writing memory: what is to be sent stays in its ring, until the kernel's watchdog has
-# the driver reset it. Intel's do so when the carrier is lost with something in the ring, as then nothing else would
+# The device is kept from reading and writing memory: what is to be sent stays in its ring, until the kernel's watchdog
+# has the driver reset it. Intel's do so when the carrier is lost with something in the ring, as then nothing else would
 timeouts() { cat /sys/class/net/"$ifc"/queues/tx-*/tx_timeout | awk '{ n += $1 } END { print n }'; }
 master() { # 0 or 1
   local c
@@ -119,7 +130,11 @@ master() { # 0 or 1
   c=$(((c & ~4) | 4 * $1))
   printf "\\x$(printf %x $((c & 255)))\\x$(printf %x $((c >> 8)))" | dd of="$dev/config" bs=1 seek=4 conv=notrunc status=none
 }
-host_address() { ip neigh replace "$peer" lladdr "$(ip neigh show "$peer" dev "$ifc" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')" dev "$ifc" nud "$1"; }
+host_address() { # STATE
+  local mac
+  mac=$(ip neigh show "$peer" dev "$ifc" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
+  ip neigh replace "$peer" lladdr "$mac" dev "$ifc" nud "$1"
+}
 hang() {
   local before i
   [[ $driver != virtio_net && -e $dev/config ]] || return
@@ -146,12 +161,16 @@ unhang() { master 1; host_address reachable; carrier_on; }
 # An error on PCI Express, not fatal, as the port reports it: the driver gets to know without RTNL
 aer() {
   local b d f before i
-  [[ -e $dev/aer_dev_nonfatal && -e $dev/../aer_rootport_total_err_nonfatal ]] && modprobe aer_inject && [[ -c /dev/aer_inject ]] || return
+  [[ -e $dev/aer_dev_nonfatal && -e $dev/../aer_rootport_total_err_nonfatal ]] || return
+  modprobe aer_inject && [[ -c /dev/aer_inject ]] || return
   IFS=:. read -r _ b d f <<<"$(basename "$(readlink -f "$dev")")"
   before=$(grep TOTAL "$dev/aer_dev_nonfatal")
   # struct aer_error_inj: where, "completer abort"
   printf "\\x$b\\x$d\\x$f\\0\\0\\x80\\0\\0%24s" | tr ' ' '\0' >/dev/aer_inject || return
-  for ((i = 0; i < 50; i++)); do [[ $(grep TOTAL "$dev/aer_dev_nonfatal") == "$before" ]] || return 0; usleep 100000; done
+  for ((i = 0; i < 50; i++)); do
+    [[ $(grep TOTAL "$dev/aer_dev_nonfatal") == "$before" ]] || return 0
+    usleep 100000
+  done
   return 1
 }
 
@@ -186,7 +205,7 @@ ready() {
 bad() { echo "# $driver, $mode, $1: $2"; late[$1]=$((${late[$1]-0} + 1000)); }
 timed() { # OP COMMAND
   local s=$EPOCHREALTIME e status=0 ms now
-  eval "$2" 2>/tmp/err >&9 || status=$?
+  eval "$2" >/tmp/err 2>&1 || status=$?
   e=$EPOCHREALTIME
   ms=$(((${e/./} - ${s/./}) / 1000))
   ((status == 0)) || return $status
@@ -201,16 +220,19 @@ timed() { # OP COMMAND
 }
 round() { # OP
   local op=$1
-  ready || { bad "$op" "before: $(if [[ $owner ]]; then echo 'the owner does not poll the NIC'; else echo 'no carrier'; fi)"; addresses; return; }
+  ready || { bad "$op" "before: $([[ $owner ]] && echo the owner does not poll the NIC || echo no carrier)"; addresses; return; }
   usleep $((RANDOM % 30000))
   timed "$op" "${there[$op]}" || {
     [[ ! $owner ]] || bad "$op" "'${there[$op]}': $(</tmp/err)"
-    eval "${back[$op]-}" >&9
+    eval "${back[$op]-}" >/dev/null 2>&1
     addresses
     return 1
   }
   if [[ ${back[$op]-} ]]; then
-    case $op in updown | unbind | rmmod | recreate | carrier | timeout) ;; *) ready || bad "$op" 'between: the owner does not poll the NIC' ;; esac
+    case $op in
+      updown | unbind | rmmod | recreate | carrier | timeout) ;;
+      *) ready || bad "$op" 'between: the owner does not poll the NIC' ;;
+    esac
     usleep $((RANDOM % 30000))
     timed "$op" "${back[$op]}" || bad "$op" "'${back[$op]}': $(</tmp/err)"
   fi
@@ -223,18 +245,30 @@ owner_start() { # ON_MS OFF_MS
   rm -f $counts
   taskset -c "$(($(nproc) - 1))" /root/nic_owner "$ifc" "$1" "$2" $counts 2>/tmp/owner.err &
   owner=$!
-  for ((i = 0; i < 500; i++)); do [[ -s $counts ]] && return; kill -0 "$owner" 2>/dev/null || break; usleep 20000; done
+  for ((i = 0; i < 500; i++)); do
+    [[ -s $counts ]] && return
+    kill -0 "$owner" 2>/dev/null || break
+    usleep 20000
+  done
   wait "$owner"
   [[ $? == 3 ]] || { tap 1 "an owner starts: $(</tmp/owner.err)"; exit 1; }
   echo "ok - $driver # SKIP the module will not have it: $(</tmp/owner.err)"
   exit
 }
-finish() { kill -KILL $owner $pinging 2>/dev/null; wait $owner $pinging 2>/dev/null; owner='' pinging=''; }
+# shellcheck disable=SC2086  # either may be none
+finish() {
+  kill -KILL $owner $pinging 2>/dev/null
+  wait $owner $pinging 2>/dev/null
+  owner='' pinging=''
+}
 
 with_owner() { # NAME ON_MS OFF_MS
   local i turn op s=$SECONDS
   worst=() sum=() n=() late=() mode=$1
-  if [[ $driver == veth ]]; then ip netns exec smnet ping -n -q -i 0.02 -s 1000 10.78.0.2 >/dev/null 2>&1 & pinging=$!; fi
+  if [[ $driver == veth ]]; then
+    ip netns exec smnet ping -n -q -i 0.02 -s 1000 10.78.0.2 >/dev/null 2>&1 &
+    pinging=$!
+  fi
   owner_start "$2" "$3"
   for ((i = 0, turn = 0; ; turn++)); do
     for op in "${fast[@]}" "${slow[@]}"; do
@@ -249,11 +283,13 @@ with_owner() { # NAME ON_MS OFF_MS
     [[ ${n[$op]-} || ${late[$op]-} ]] || continue
     # What is late once may be the machine's fault
     ((${late[$op]-0} <= 1 + ${n[$op]-0} / 20))
-    tap $? "$mode: $op: ${n[$op]-0} times, worst ${worst[$op]-} ms, mean $((${sum[$op]-0} / ${n[$op]-1})), late ${late[$op]-0}; without an owner ${base_worst[$op]}, ${base_mean[$op]}"
+    tap $? "$mode: $op: ${n[$op]-0} times, worst ${worst[$op]-} ms, mean $((${sum[$op]-0} / ${n[$op]-1})),\
+ late ${late[$op]-0}; without an owner ${base_worst[$op]}, ${base_mean[$op]}"
   done
   read -r polled synced packets stalls ports errors <$counts
   ((polled > rounds && errors == 0 && packets > 0))
-  tap $? "$mode: $i rounds in $((SECONDS - s)) s; $polled polls, $packets packets, $synced syncs, $stalls stalls, $ports ports, $errors errors"
+  tap $? "$mode: $i rounds in $((SECONDS - s)) s; $polled polls, $packets packets, $synced syncs, $stalls stalls,\
+ $ports ports, $errors errors"
   finish
 }
 

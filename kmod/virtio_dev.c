@@ -474,10 +474,10 @@ static void sm_virtio_set_features(struct sm_virtio *dev, struct net_device *net
 	netdev->features = netdev->hw_features | NETIF_F_HIGHDMA | NETIF_F_RXCSUM |
 			   NETIF_F_GSO_ROBUST;
 	netdev->vlan_features = netdev->features;
-	/* What arrives may be several packets in one, for whoever must know */
-	if (virtio_has_feature(vdev, VIRTIO_NET_F_GUEST_TSO4) ||
-	    virtio_has_feature(vdev, VIRTIO_NET_F_GUEST_TSO6))
-		netdev->features |= NETIF_F_GRO_HW;
+	/*
+	 * Not NETIF_F_GRO_HW, though what arrives may be several packets in one: who asks
+	 * for it to be turned off (generic_xdp_install()) is in for a warning when it cannot be.
+	 */
 	/*
 	 * Unicast packets for any address arrive, as all do: there is no reason to
 	 * count the interface as promiscuous for a macvlan's sake.

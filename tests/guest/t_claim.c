@@ -157,7 +157,6 @@ static double least(void (*set)(int), int to, int back, int rounds)
 		usleep(20000);
 		set(back);
 		/* An owner has the NIC again once it has a link */
-		sh_restore_nic();
 		sh("ping -n -q -c 1 -w 10 %s >/dev/null", here->peer4);
 	}
 	return best;
@@ -167,7 +166,7 @@ static double least(void (*set)(int), int to, int back, int rounds)
 static void soon(void (*set)(int), int to, int back)
 {
 	pid_t pid = busy_start();
-	double base = least(set, to, back, few(2)), worst;
+	double base = least(set, to, back, 1), worst;
 
 	owner_end(pid);
 	pid = owner_start(1000000, 0);
@@ -175,6 +174,8 @@ static void soon(void (*set)(int), int to, int back)
 	owner_end(pid);
 	tap_note("it takes %.0f ms, and with an owner %.0f ms", base * 1e3, worst * 1e3);
 	CHECKF(worst < bound(base), "%f s", worst);
+	/* IPv6 addresses go when an interface does */
+	sh_restore_nic();
 	nic_is_ordinary();
 }
 

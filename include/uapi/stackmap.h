@@ -201,7 +201,7 @@ struct stackmap_ring {
  * @pool_bufs: in: buffers for the kernel to give out while sent ones wait to
  *	be acknowledged, 0 for a default. out: as used. Their sum with the other
  *	three is at most STACKMAP_FRAMES_MAX
- * @stall_us: in: after this long without a sync the NIC falls back to
+ * @stall_us: in: after this long without a sync that emptied the NIC it falls back to
  *	interrupts, in [STACKMAP_STALL_MIN_US, STACKMAP_STALL_MAX_US], 0 for
  *	10000. out: as used; the kernel rounds up to its clock tick
  * @nic: out: STACKMAP_NIC_*
@@ -324,7 +324,8 @@ struct stackmap_sync {
  * @tx_refused: slots that came back with EAGAIN
  * @tx_bad: slots that came back with another error
  * @sleeps: times the NIC went back to interrupts as the owner waits in poll()
- * @stalls: likewise, as the owner had not synced for stall_us
+ * @stalls: likewise, as the owner had not emptied the NIC for stall_us, or slept
+ *	in another system call
  * @sockets: sockets attached now
  * @frames_user: buffers in the application's hands now (slots, extra, kept)
  * @frames_pool: idle in the kernel's hands now

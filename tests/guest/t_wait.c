@@ -267,8 +267,6 @@ TEST_AT(reconfigured_while_claimed, ON_VETH, 60)
 	}
 	tap_note("%.0f ms more than without an owner", most * 1e3);
 	CHECK(most < 0.5);
-	/* On a machine that is busy elsewhere even a second may be over in one of them */
-	CHECK(sm_info(&sm).stats.stalls < 3);
 	EQ(sh("ethtool -K %s gro on", here->ifname), 0);
 	sm_close(&sm);
 }

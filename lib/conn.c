@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * conn.c - attaching, detaching and closing connections
+ * conn.c - attaching, detaching and closing connections; half-closing them, and
+ * what their peers have acknowledged
  */
 #include <stdlib.h>
 #include <sys/ioctl.h>

@@ -264,7 +264,13 @@ bool sm_sock_hold(struct sm_sock *ss, struct sock *sk)
 	return false;
 }
 
-static void sm_sock_stray(struct sm_sock *ss)
+/**
+ * sm_sock_stray() - a socket is to be detached at the end of the sync, which can sleep
+ * @ss: an attached socket, under RCU
+ *
+ * Until then it is on the list of strays by what would put it on the list of ready ones.
+ */
+void sm_sock_stray(struct sm_sock *ss)
 {
 	struct sm_port *port = ss->port;
 
@@ -272,27 +278,6 @@ static void sm_sock_stray(struct sm_sock *ss)
 	if (!list_empty(&ss->all))
 		list_move_tail(&ss->ready, &port->strays);
 	spin_unlock_bh(&port->list_lock);
-}
-
-/**
- * sm_sock_is_gone() - whether nothing of a socket is exchanged any more
- * @ss: an attached socket, under RCU
- * @sk: its socket, locked as by a softirq and not owned by a thread
- *
- * It was closed, is being detached, or its number does not name it any more: then
- * it is detached at the end of the sync, as that can sleep. Until then it is on
- * the list of strays by what would put it on the list of ready ones.
- *
- * Return: whether.
- */
-bool sm_sock_is_gone(struct sm_sock *ss, struct sock *sk)
-{
-	if (sm_sock_is_over(ss, sk))
-		return true;
-	if (likely(sm_sock_is_named(ss, sk)))
-		return false;
-	sm_sock_stray(ss);
-	return true;
 }
 
 static int sm_sock_may_attach(struct sock *sk)

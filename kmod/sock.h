@@ -117,10 +117,25 @@ int sm_sock_detach(struct sm_port *port, s32 fd);
 void sm_sock_detach_all(struct sm_port *port);
 void sm_sock_detach_strays(struct sm_port *port);
 bool sm_sock_hold(struct sm_sock *ss, struct sock *sk);
-bool sm_sock_is_gone(struct sm_sock *ss, struct sock *sk);
+void sm_sock_stray(struct sm_sock *ss);
 void sm_sock_ready(struct sm_sock *ss);
 
 int sm_sock_init(void);
 void sm_sock_exit(void);
+
+/*
+ * Whether nothing of an attached socket is exchanged any more: it was closed, is being
+ * detached, or its number does not name it any more, and then it is going to be
+ * detached. Under RCU, with @sk locked as by a softirq and not owned by a thread.
+ */
+static inline bool sm_sock_is_gone(struct sm_sock *ss, struct sock *sk)
+{
+	if (unlikely(sm_sock_is_over(ss, sk)))
+		return true;
+	if (likely(sm_sock_is_named(ss, sk)))
+		return false;
+	sm_sock_stray(ss);
+	return true;
+}
 
 #endif /* SM_SOCK_H */

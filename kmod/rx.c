@@ -188,31 +188,26 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 }
 
 /*
- * sk_read_actor_t: returns how much of [off, off + len) was taken. When it is less,
- * tcp_read_sock() asks once more for the rest of the skb before it looks at desc->count.
+ * Take up to @most bytes, not 0, of the @len bytes of payload at @off. Returns how many.
+ * When they are less than @len, the rest of the skb stays in the socket.
  */
-static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
-		       unsigned int off, size_t len)
+static __always_inline u32 sm_rx_take(struct sm_rx *rx, struct sk_buff *skb, u32 off, u32 len,
+				      u32 most)
 {
-	struct sm_rx *rx = container_of(desc, struct sm_rx, desc);
 	struct skb_seq_state st;
-	u64 credit = rx->ss->credit;
 	const u8 *data;
 	u32 done = 0;
-	u32 most, n, m;
+	u32 n, m;
 
 	if (sm_rx_spent(rx, len)) {
-		desc->count = 0;
+		rx->desc.count = 0;
 		return 0;
 	}
-	most = likely(credit >= len) ? len : credit;
 	if (!rx->port->frames.held[SM_STACK]) {
-		while (done < most) {
+		do {
 			n = sm_rx_copy(rx, skb, off + done, most - done);
-			if (!n)
-				break;
 			done += n;
-		}
+		} while (n && done < most);
 	} else {
 		skb_prepare_seq_read(skb, off, off + len, &st);
 		while (done < most) {
@@ -238,10 +233,35 @@ static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
 		}
 		skb_abort_seq_read(&st);
 	}
-	if (unlikely(credit != SM_CREDIT_ALL))
-		WRITE_ONCE(rx->ss->credit, credit - done);
 	if (done < len)
+		rx->desc.count = 0;
+	return done;
+}
+
+/*
+ * sk_read_actor_t: returns how much of [off, off + len) was taken. When it is less,
+ * tcp_read_sock() asks once more for the rest of the skb before it looks at desc->count.
+ */
+static int sm_rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
+		       unsigned int off, size_t len)
+{
+	return sm_rx_take(container_of(desc, struct sm_rx, desc), skb, off, len, len);
+}
+
+/* The same for a socket with bounded credit, so that the others do not pay for it */
+static int sm_rx_actor_credit(read_descriptor_t *desc, struct sk_buff *skb,
+			      unsigned int off, size_t len)
+{
+	struct sm_rx *rx = container_of(desc, struct sm_rx, desc);
+	u64 credit = rx->ss->credit;
+	u32 done;
+
+	if (!credit) {
 		desc->count = 0;
+		return 0;
+	}
+	done = sm_rx_take(rx, skb, off, len, min_t(u64, credit, len));
+	WRITE_ONCE(rx->ss->credit, credit - done);
 	return done;
 }
 
@@ -374,7 +394,8 @@ static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
 		if (unlikely(sk->sk_shutdown & RCV_SHUTDOWN))
 			clear_bit(SM_TOLD_FIN, &rx->ss->bits);
 		rx->desc.count = 1;
-		tcp_read_sock(sk, &rx->desc, sm_rx_actor);
+		tcp_read_sock(sk, &rx->desc, likely(rx->ss->credit == SM_CREDIT_ALL) ?
+			      sm_rx_actor : sm_rx_actor_credit);
 		/* Without credit it is done until there is some, or something else happens */
 		if (!rx->desc.count && !rx->err && rx->ss->credit)
 			return false;

@@ -301,8 +301,9 @@ static void sm_tx_settle(struct sm_port *port, int ret)
 	}
 }
 
-static int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen, struct sm_sock **ss,
-			struct sock **sk)
+/* In line, as every write does it: requests are the other, rare callers */
+static __always_inline int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen,
+					struct sm_sock **ss, struct sock **sk)
 {
 	*ss = fd < 0 ? NULL : xa_load(&port->by_fd, fd);
 	if (!*ss)

@@ -110,7 +110,11 @@ int sm_driver_allowed(struct sm_nic *nic)
 	else if (dev->rtnl_link_ops)
 		name = dev->rtnl_link_ops->kind;
 	how = drv && sm_driver_is_foreign(drv) ? 0 : sm_driver_how(name);
+	/* xen-netback calls itself the same */
+	if (!strcmp(name, "vif") && !(drv && drv->owner && !strcmp(module_name(drv->owner), "xen_netfront")))
+		how = 0;
 	nic->no_xdp = how & SM_NO_XDP;
+	nic->one_queue = how & SM_ONE_QUEUE;
 	if (how & SM_REFUSED)
 		why = "cannot be owned safely (docs/drivers.md)";
 	else if ((how & SM_ONE_QUEUE) && dev->real_num_rx_queues > 1)

@@ -142,36 +142,38 @@ int sm_limits_room(unsigned long pages)
  * sm_reserve_need() - what TCP charges for a write at most
  * @sk: the socket
  * @bytes: its length
+ * @slots: in how many pieces, each of which is a fragment
  *
  * Return: bytes.
  */
-u32 sm_reserve_need(const struct sock *sk, u32 bytes)
+u32 sm_reserve_need(const struct sock *sk, u32 bytes, u32 slots)
 {
 	u32 mss = max(tcp_sk(sk)->mss_cache, 64u);
 	u32 room = max(sk_stream_wspace(sk), 0);
 
 	bytes = min_t(u64, bytes, (u64)room + SM_SEGMENT_MAX);
-	return bytes + (bytes / mss + 2) * SM_SKB_COST;
+	return bytes + (bytes / mss + 2 + slots / MAX_SKB_FRAGS) * SM_SKB_COST;
 }
 
 /**
  * sm_reserve_fits() - whether a write can be charged without force
  * @sk: the socket, locked
  * @bytes: the length of the write
+ * @slots: in how many pieces
  *
  * Cheap, and on the safe side: pages that this CPU has charged in advance
  * (memcg's stock) are not seen.
  *
  * Return: true when the write can go ahead with softirqs off.
  */
-bool sm_reserve_fits(const struct sock *sk, u32 bytes)
+bool sm_reserve_fits(const struct sock *sk, u32 bytes, u32 slots)
 {
 	struct mem_cgroup *memcg = sm_sk_memcg(sk);
 	u32 need;
 
 	if (likely(!memcg))
 		return true;
-	need = sm_reserve_need(sk, bytes);
+	need = sm_reserve_need(sk, bytes, slots);
 	if ((s64)need <= sk->sk_forward_alloc)
 		return true;
 	return sm_memcg_has(memcg, DIV_ROUND_UP(need, PAGE_SIZE), false);
@@ -182,6 +184,7 @@ bool sm_reserve_fits(const struct sock *sk, u32 bytes)
  * @r: of the port
  * @sk: the socket, locked
  * @bytes: the length of the write
+ * @slots: in how many pieces
  *
  * Trying means to reclaim, which takes long where there is nothing to be had. So
  * after a failure none of the port's writes is tried for 10 ms. And a round that
@@ -191,15 +194,18 @@ bool sm_reserve_fits(const struct sock *sk, u32 bytes)
  * Return: true when the caller has to leave the write for the next round; false
  * when it is to be refused.
  */
-bool sm_reserve_want(struct sm_reserve *r, struct sock *sk, u32 bytes)
+bool sm_reserve_want(struct sm_reserve *r, struct sock *sk, u32 bytes, u32 slots)
 {
 	if (r->sk)
 		return r->sk != sk && r->used;
+	/* Who is killed does not wait for memory */
+	if (fatal_signal_pending(current))
+		return false;
 	if (r->failed && time_before(jiffies, r->failed + msecs_to_jiffies(10)))
 		return false;
 	sock_hold(sk);
 	r->sk = sk;
-	r->bytes = sm_reserve_need(sk, bytes);
+	r->bytes = sm_reserve_need(sk, bytes, slots);
 	r->tried = false;
 	r->used = false;
 	return true;
@@ -235,8 +241,12 @@ void sm_reserve_work(struct sm_reserve *r)
 		return;
 	}
 	r->tried = true;
-	r->before = READ_ONCE(r->sk->sk_reserved_mem);
-	r->given = !sm_reserve_set(r->sk, r->before + r->bytes);
+	/*
+	 * It takes the socket's lock, for which it may have to wait as send() does: not for a
+	 * thread that was seen to have it.
+	 */
+	r->given = !sock_owned_by_user_nocheck(r->sk) &&
+		   !sm_reserve_set(r->sk, READ_ONCE(r->sk->sk_reserved_mem) + r->bytes);
 	r->failed = r->given ? 0 : jiffies ?: 1;
 }
 
@@ -248,8 +258,9 @@ void sm_reserve_end(struct sm_reserve *r)
 {
 	if (!r->sk)
 		return;
+	/* What the application has reserved itself meanwhile stays */
 	if (r->given)
-		sm_reserve_set(r->sk, r->before);
+		sm_reserve_set(r->sk, max_t(int, READ_ONCE(r->sk->sk_reserved_mem) - r->bytes, 0));
 	sock_put(r->sk);
 	r->sk = NULL;
 	r->given = false;

@@ -51,13 +51,12 @@ struct sm_reserve {
 	bool tried;
 	bool given;
 	bool used;
-	int before;
 	unsigned long failed;
 };
 
-u32 sm_reserve_need(const struct sock *sk, u32 bytes);
-bool sm_reserve_fits(const struct sock *sk, u32 bytes);
-bool sm_reserve_want(struct sm_reserve *r, struct sock *sk, u32 bytes);
+u32 sm_reserve_need(const struct sock *sk, u32 bytes, u32 slots);
+bool sm_reserve_fits(const struct sock *sk, u32 bytes, u32 slots);
+bool sm_reserve_want(struct sm_reserve *r, struct sock *sk, u32 bytes, u32 slots);
 void sm_reserve_work(struct sm_reserve *r);
 void sm_reserve_end(struct sm_reserve *r);
 

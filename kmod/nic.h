@@ -67,6 +67,7 @@ struct sm_nic_ops {
  * @frames: the port's frames
  * @claimed: whether the port polls it
  * @no_xdp: not to be claimed while an XDP program is attached
+ * @one_queue: not to be claimed while it has more than one receive queue
  * @down: its interface is going down or is down: it is not to be claimed
  * @napi: valid while claimed
  */
@@ -79,6 +80,7 @@ struct sm_nic {
 	struct sm_frames *frames;
 	bool claimed;
 	bool no_xdp;
+	bool one_queue;
 	bool down;
 	struct napi_struct *napi;
 };

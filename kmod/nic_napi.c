@@ -113,7 +113,8 @@ static int sm_napi_open(struct sm_nic *nic)
 static bool sm_napi_reconfigured(const struct sm_nic *nic)
 {
 	return sm_netdev_is_locked(nic->dev) || !sm_nic_works(nic) ||
-	       (unlikely(nic->no_xdp) && dev_xdp_prog_count(nic->dev));
+	       (unlikely(nic->no_xdp) && dev_xdp_prog_count(nic->dev)) ||
+	       (unlikely(nic->one_queue) && READ_ONCE(nic->dev->real_num_rx_queues) > 1);
 }
 
 static bool sm_napi_wanted(const struct sm_nic *nic)

@@ -328,22 +328,27 @@ static bool sm_sock_has_something(const struct sm_sock *ss, struct sock *sk)
  *
  * Return: whether the caller has to take the second step, and no one else.
  */
+static bool sm_detach_begin_locked(struct sm_sock *ss, struct sock *sk)
+{
+	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) != ss ||
+	    test_and_set_bit(SM_DETACHING, &ss->bits))
+		return false;
+	write_lock_bh(&sk->sk_callback_lock);
+	sm_callbacks_restore(sk);
+	rcu_assign_sk_user_data(sk, NULL);
+	write_unlock_bh(&sk->sk_callback_lock);
+	if (sk->sk_state == TCP_LISTEN)
+		set_bit(SM_LISTENED, &ss->bits);
+	sm_sock_unlink(ss);
+	return true;
+}
+
 static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
 {
-	bool mine = false;
+	bool mine;
 
 	lock_sock(sk);
-	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss &&
-	    !test_and_set_bit(SM_DETACHING, &ss->bits)) {
-		write_lock_bh(&sk->sk_callback_lock);
-		sm_callbacks_restore(sk);
-		rcu_assign_sk_user_data(sk, NULL);
-		write_unlock_bh(&sk->sk_callback_lock);
-		if (sk->sk_state == TCP_LISTEN)
-			set_bit(SM_LISTENED, &ss->bits);
-		sm_sock_unlink(ss);
-		mine = true;
-	}
+	mine = sm_detach_begin_locked(ss, sk);
 	release_sock(sk);
 	return mine;
 }
@@ -375,7 +380,8 @@ static bool sm_ulp_remove(const struct sm_sock *ss, struct sock *sk)
 	if (!file) {
 		WRITE_ONCE(*ops, NULL);		/* orphaned: no system call reaches it */
 	} else if (file_count(file) <= 1 &&
-		   (!file_count(file) || (current->files == ss->files && sm_sock_is_named(ss, sk)))) {
+		   (!file_count(file) || (current->files == ss->files &&
+					  current->tgid == ss->tgid && sm_sock_is_named(ss, sk)))) {
 		WRITE_ONCE(*ops, NULL);
 		smp_mb();
 		if (unlikely(file_count(file) > 1)) {
@@ -390,20 +396,31 @@ static bool sm_ulp_remove(const struct sm_sock *ss, struct sock *sk)
 	return removed;
 }
 
-static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
+/* @owned: a thread has the socket locked. Returns whether the module's reference is to be put */
+static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned)
 {
-	bool put = false;
-
-	lock_sock(sk);
 	/* Otherwise it was destroyed meanwhile, and tcp_cleanup_ulp() did it */
-	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss) {
-		RCU_INIT_POINTER(inet_csk(sk)->icsk_ulp_data, NULL);
-		put = sm_ulp_remove(ss, sk);
-	}
-	release_sock(sk);
+	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) != ss)
+		return false;
+	RCU_INIT_POINTER(inet_csk(sk)->icsk_ulp_data, NULL);
+	return !owned && sm_ulp_remove(ss, sk);
+}
+
+static void sm_detach_free(struct sm_sock *ss, bool put)
+{
 	kfree_rcu(ss, rcu);
 	if (put)
 		module_put(THIS_MODULE);
+}
+
+static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
+{
+	bool put;
+
+	lock_sock(sk);
+	put = sm_detach_end_locked(ss, sk, false);
+	release_sock(sk);
+	sm_detach_free(ss, put);
 }
 
 /* The caller holds @sk; its reference is dropped */
@@ -572,28 +589,76 @@ int sm_sock_detach(struct sm_port *port, s32 fd)
 	return 0;
 }
 
+/*
+ * Begin to detach a stray, without waiting for whoever has it locked: another process may
+ * be in a call on it for as long as it likes. Then it is put back, and @locked is set.
+ * Under RCU, as it may be destroyed meanwhile. Returns whether the caller has to end it.
+ */
+static bool sm_stray_begin(struct sm_sock *ss, struct sock *sk, const struct sm_sock **locked)
+{
+	bool mine = false;
+
+	local_bh_disable();
+	bh_lock_sock(sk);
+	if (!sock_owned_by_user(sk)) {
+		mine = sm_detach_begin_locked(ss, sk);
+	} else {
+		sm_sock_stray(ss);
+		*locked = *locked ?: ss;
+	}
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	return mine;
+}
+
+static void sm_stray_end(struct sm_sock *ss, struct sock *sk)
+{
+	bool put;
+
+	if (test_bit(SM_LISTENED, &ss->bits))
+		synchronize_rcu();
+	local_bh_disable();
+	bh_lock_sock(sk);
+	put = sm_detach_end_locked(ss, sk, sock_owned_by_user(sk));
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	sm_detach_free(ss, put);
+}
+
 /**
  * sm_sock_detach_strays() - detach what sm_sock_is_gone() has found
  * @port: the port
+ *
+ * What some thread has locked now is left for the next sync.
  */
 void sm_sock_detach_strays(struct sm_port *port)
 {
+	const struct sm_sock *locked = NULL;
+	u32 most = READ_ONCE(port->nsocks);	/* each once, should @locked go away */
 	struct sm_sock *ss;
 	struct sock *sk;
+	bool mine;
 
-	for (;;) {
+	while (most--) {
+		rcu_read_lock();
 		spin_lock_bh(&port->list_lock);
 		ss = list_first_entry_or_null(&port->strays, struct sm_sock, ready);
+		if (ss == locked)	/* all around, or none at all */
+			ss = NULL;
 		sk = ss ? ss->sk : NULL;
-		if (sk && !refcount_inc_not_zero(&sk->sk_refcnt))
-			sk = NULL;
 		if (ss)
 			list_del_init(&ss->ready);
+		if (sk && !refcount_inc_not_zero(&sk->sk_refcnt))
+			sk = NULL;
 		spin_unlock_bh(&port->list_lock);
+		mine = sk && sm_stray_begin(ss, sk, &locked);
+		rcu_read_unlock();
 		if (!ss)
 			break;
+		if (mine)
+			sm_stray_end(ss, sk);
 		if (sk)
-			sm_detach(ss, sk);
+			sock_put(sk);
 		cond_resched();
 	}
 }

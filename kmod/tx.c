@@ -209,21 +209,23 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 	}
 
 	bh_lock_sock(sk);
-	if (sock_owned_by_user(sk) || ss->refused == port->sync_no ||
-	    unlikely(sk->sk_err && sk->sk_state != TCP_CLOSE)) {
+	if (sock_owned_by_user(sk)) {
+		ret = -EAGAIN;
+	} else if (sm_sock_is_gone(ss, sk)) {
+		ret = -EBADF;
+		goto unlock;
+	} else if (ss->refused == port->sync_no ||
+		   unlikely(sk->sk_err && sk->sk_state != TCP_CLOSE)) {
 		/*
 		 * What follows a refused slot must not overtake it. And an error
 		 * that does not end the connection (IP_RECVERR) is told in a
 		 * receive slot: here it would be taken for the end.
 		 */
 		ret = -EAGAIN;
-	} else if (sm_sock_is_gone(ss, sk)) {
-		ret = -EBADF;
-		goto unlock;
-	} else if (unlikely(!sm_reserve_fits(sk, b->bytes))) {
+	} else if (unlikely(!sm_reserve_fits(sk, b->bytes, b->n))) {
 		memory = true;
 		ret = -ENOBUFS;
-		if (sm_reserve_want(&port->reserve, sk, b->bytes))
+		if (sm_reserve_want(&port->reserve, sk, b->bytes, b->n))
 			goto unlock;
 		ret = -EAGAIN;
 	} else {

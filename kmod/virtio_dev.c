@@ -793,7 +793,10 @@ static int sm_virtio_freeze(struct virtio_device *vdev)
 			sm_virtio_disown(&dev->pair[i]);
 		sm_virtio_stop(netdev);
 	}
+	/* generic_xdp_tx() looks whether the queue is stopped, with this lock held */
+	netif_tx_lock_bh(netdev);
 	netif_device_detach(netdev);
+	netif_tx_unlock_bh(netdev);
 	WRITE_ONCE(dev->asleep, true);
 	cancel_work_sync(&dev->config_work);
 	sm_virtio_del_vqs(dev);

@@ -36,12 +36,14 @@
  * holds back.
  */
 #define STACKMAP_RX_DATA	0x0001	/* payload at [off, off + len) of buf */
-#define STACKMAP_RX_FIN		0x0002	/* the peer will send no more */
-#define STACKMAP_RX_ERROR	0x0004	/* the connection failed, or see IP_RECVERR: err */
+/* The peer will send no more; or shutdown(SHUT_RD) here, after which more may come, and FIN behind it */
+#define STACKMAP_RX_FIN		0x0002
+/* The connection failed, or a listener was shut down or destroyed; or see IP_RECVERR: err */
+#define STACKMAP_RX_ERROR	0x0004
 /* A listener has connections waiting: at every sync until accept() took all */
 #define STACKMAP_RX_ACCEPT	0x0008
 #define STACKMAP_RX_ROOM	0x0010	/* after a refused slot: send again */
-/* A connect() that returned EINPROGRESS has finished */
+/* A connect() has finished that returned EINPROGRESS, or was made while attached */
 #define STACKMAP_RX_CONNECTED	0x0020
 /*
  * The peer has acknowledged all up to the end of a slot with STACKMAP_TX_ACKED.
@@ -254,8 +256,10 @@ struct stackmap_register {
  * Errors: EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or MPTCP), EBUSY (an upper
  * layer such as kTLS or a sockmap uses the socket), EALREADY (it is attached
  * to a port), EINVAL, ENOTCONN (neither listening, connecting nor connected),
- * ENODEV (the port's interface is gone), ENXIO (the file is no port).
- * A plain close() of the last descriptor detaches.
+ * ENODEV (the port's interface is gone), ENXIO (the file is no port), ENOMEM, EACCES or
+ * another errno of a security module that does not let the caller send or receive on it.
+ * A plain close() detaches: a socket whose number does not name it any more in the process
+ * that attached it is an ordinary one again for whoever else has it, see stackmap(7).
  */
 struct stackmap_attach {
 	__s32 fd;

@@ -203,31 +203,51 @@ static const char *text(int family, const struct rtattr *attr)
 	return attr && inet_ntop(family, RTA_DATA(attr), buf, sizeof(buf)) ? buf : "default";
 }
 
-int replay_addresses(const struct carried *c, int index)
+static int send_address(const struct carried *c, const struct nlmsghdr *h, int index)
 {
 	static const int not[] = { IFA_FLAGS, IFA_MULTICAST, IFA_ANYCAST, -1 };
-	struct nlmsghdr *h = NULL;
+	const struct ifaddrmsg *old = NLMSG_DATA(h);
+	uint32_t flags = rtnl_u32(rtnl_attr(h, sizeof(*old), IFA_FLAGS), old->ifa_flags);
 	struct rtnl_request r;
-	int err, ret = 0;
+	struct ifaddrmsg *a = (void *)r.body;
+	int err;
 
-	while ((h = rtnl_next(&c->addresses, h))) {
-		const struct ifaddrmsg *old = NLMSG_DATA(h);
-		uint32_t flags = rtnl_u32(rtnl_attr(h, sizeof(*old), IFA_FLAGS), old->ifa_flags);
-		struct ifaddrmsg *a = (void *)r.body;
+	/* They were seen to be unique: no reason to wait again */
+	if (old->ifa_family == AF_INET6 && !(flags & IFA_F_DADFAILED))
+		flags |= IFA_F_NODAD;
+	flags &= ~(IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_SECONDARY);
+	again(&r, h, sizeof(*a), NLM_F_CREATE | NLM_F_REPLACE, not);
+	a->ifa_index = index;
+	a->ifa_flags = flags;
+	rtnl_put(&r, IFA_FLAGS, &flags, sizeof(flags));
+	err = rtnl_talk(c->rtnl, &r);
+	return err ? fail("%s: not restored: address %s: %s", c->name,
+			  text(old->ifa_family, rtnl_attr(h, sizeof(*old), IFA_ADDRESS)), strerror(-err)) : 0;
+}
 
-		/* They were seen to be unique: no reason to wait again */
-		if (old->ifa_family == AF_INET6 && !(flags & IFA_F_DADFAILED))
-			flags |= IFA_F_NODAD;
-		flags &= ~(IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_SECONDARY);
-		again(&r, h, sizeof(*a), NLM_F_CREATE | NLM_F_REPLACE, not);
-		a->ifa_index = index;
-		a->ifa_flags = flags;
-		rtnl_put(&r, IFA_FLAGS, &flags, sizeof(flags));
-		err = rtnl_talk(c->rtnl, &r);
-		if (err)
-			ret |= fail("%s: not restored: address %s: %s", c->name,
-				    text(old->ifa_family, rtnl_attr(h, sizeof(*old), IFA_ADDRESS)), strerror(-err));
-	}
+/* The last one of @family before @end */
+static struct nlmsghdr *address_before(const struct carried *c, const struct nlmsghdr *end, int family)
+{
+	struct nlmsghdr *h = NULL, *last = NULL;
+
+	while ((h = rtnl_next(&c->addresses, h)) && h != end)
+		if (((struct ifaddrmsg *)NLMSG_DATA(h))->ifa_family == family)
+			last = h;
+	return last;
+}
+
+/* Each family in the order in which they were added: IPv6 tells the last one first */
+int replay_addresses(const struct carried *c, int index)
+{
+	struct nlmsghdr *h = NULL;
+	int ret = 0;
+
+	while ((h = rtnl_next(&c->addresses, h)))
+		if (((struct ifaddrmsg *)NLMSG_DATA(h))->ifa_family == AF_INET)
+			ret |= send_address(c, h, index);
+	h = NULL;
+	while ((h = address_before(c, h, AF_INET6)))
+		ret |= send_address(c, h, index);
 	return ret;
 }
 

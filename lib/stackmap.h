@@ -33,11 +33,11 @@
 #ifndef STACKMAP_H
 #define STACKMAP_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/types.h>
 
 #if defined(__cplusplus) && defined(__GNUC__)

@@ -292,7 +292,7 @@ with_owner() { # NAME ON_MS OFF_MS
  late ${late[$op]-0}; without an owner ${base_worst[$op]}, ${base_mean[$op]}"
   done
   read -r polled synced packets stalls ports errors <$counts
-  ((polled > rounds && errors == 0 && packets > 0))
+  ((polled > i && errors == 0 && packets > 0))
   tap $? "$mode: $i rounds in $((SECONDS - s)) s; $polled polls, $packets packets, $synced syncs, $stalls stalls,\
  $ports ports, $errors errors"
   finish

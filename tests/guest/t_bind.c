@@ -17,14 +17,14 @@
 #include "sh.h"
 #include "tap.h"
 
-/* All that is set on the interface, without what differs between drivers, or in time. $1: "ip netns exec NAME" */
+/* All that is set on the interface, without what differs between drivers or in time, or is the kernel's own. $1: "ip netns exec NAME" */
 #define SHOW									\
 	"show() { {"								\
 	" $1 ip -d link show dev " IFNAME " | sed -E 's/^[0-9]+: //; s/(min|max)mtu [0-9]+//g; s/ (state|qdisc) [^ ]+//g; s/,?LOWER_UP//; s/,?NO-CARRIER,?//'"\
 	"  | sed -E 's/ (parent(bus|dev)|numtxqueues|numrxqueues|tso_max_size|tso_max_segs) [^ ]+//g';"\
 	" $1 ip -o addr show dev " IFNAME " | sed -E 's/^[0-9]+: //; s/ (nodad|tentative)//g; s/[0-9]+sec/Nsec/g; s/proto kernel_ll//';"\
-	" $1 ip -o route show table all | grep -E 'dev " IFNAME "|src 10.77.5.2' | sort;"\
-	" $1 ip -6 -o route show table all | grep 'dev " IFNAME "' | sed -E 's/expires [0-9]+sec//; s/linkdown//' | sort;"\
+	" $1 ip -o route show table all | grep -E 'dev " IFNAME "|src 10.77.5.2' | grep -v 'proto kernel' | sort;"\
+	" $1 ip -6 -o route show table all | grep 'dev " IFNAME "' | grep -v 'proto kernel' | sed -E 's/expires [0-9]+sec//; s/linkdown//' | sort;"\
 	" $1 ip neigh show nud permanent dev " IFNAME "; $1 ip neigh show proxy dev " IFNAME "; $1 ip -6 neigh show proxy dev " IFNAME ";"\
 	" $1 tc qdisc show dev " IFNAME " | grep -v ' 0: '; $1 ip maddr show dev " IFNAME " | grep static;"\
 	" $1 bash -c 'cd /proc/sys/net; grep \"\" ipv?/conf/" IFNAME "/* ipv?/neigh/" IFNAME "/*' | grep -v /mtu:;"\

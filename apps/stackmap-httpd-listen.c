@@ -97,14 +97,28 @@ int listen_on(const char *addr, unsigned int port, bool reuseport)
 	return fd;
 }
 
-/* Hear of connections, again. An administrator may have shut the socket down (ss -K): it keeps its port */
+/*
+ * A listener that an administrator has shut down (ss -K) keeps its port, which this program may
+ * have no right to bind any more. It is shut down for sending and receiving, though, as its connections
+ * would be: connect(AF_UNSPEC) ends that.
+ */
+static int listen_again(void)
+{
+	struct sockaddr unspec = { .sa_family = AF_UNSPEC };
+	socklen_t len = sizeof(int);
+	int listening = 1;
+
+	if (getsockopt(server.listener, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) || listening)
+		return 0;
+	if (connect(server.listener, &unspec, sizeof(unspec)))
+		return -1;
+	return listen(server.listener, BACKLOG);
+}
+
+/* Hear of connections, again */
 int listener_start(void)
 {
-	int listening = 1;
-	socklen_t len = sizeof(listening);
-
-	if (!getsockopt(server.listener, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) && !listening &&
-	    listen(server.listener, BACKLOG))
+	if (listen_again())
 		return -1;
 	if (!stackmap_attach(server.port, server.listener, 0))
 		return -1;

@@ -323,7 +323,7 @@ TEST_NIC(driver_ring_full, 90)
 	ask(&a, "echo %s %d 8 50000 2000 4", here->guest4, port);
 	app_run(app, &a, 20);
 	app_end(app);
-	EQ(sh("for q in /sys/class/net/" IFNAME "/queues/tx-*/byte_queue_limits; do echo 0 >$q/limit_min; done"), 0);
+	EQ(sh("for q in /sys/class/net/" IFNAME "/queues/tx-*/byte_queue_limits; do [ ! -e $q ] || echo 0 >$q/limit_min; done"), 0);
 	tap_note("the ring was full %ld times", counter("tx_stops") - stops);
 	/* For certain only if the device waits before it sends (tests/guest/run) */
 	waits = getenv("SM_TX_WAITS");

@@ -23,7 +23,7 @@ MODULE_PARM_DESC(any_driver,
 
 /* How it was established that a driver keeps to the rule, and on what condition */
 enum {
-	SM_TESTED = BIT(0),	/* tests/nics reconfigures it under an owner */
+	SM_TESTED = BIT(0),	/* reconfigured under an owner here: t_claim.c, tests/nics */
 	SM_READ = BIT(1),	/* every path that stops or replaces its rings was read, in 6.12 */
 	SM_REFUSED = BIT(2),	/* was read, and breaks the rule: not even with any_driver */
 	SM_ONE_QUEUE = BIT(3),	/* with more its instances are not in the order of its queues */
@@ -36,12 +36,12 @@ static const struct {
 	unsigned int how;
 } sm_drivers[] = {
 	{ "virtio_net", SM_TESTED | SM_READ },
-	{ "e1000", SM_TESTED | SM_READ },
+	{ "e1000", SM_READ },
 	{ "e1000e", SM_TESTED | SM_READ },
-	{ "igb", SM_TESTED | SM_READ },
-	{ "vmxnet3", SM_TESTED | SM_READ },
-	{ "tulip", SM_TESTED | SM_READ },
-	{ "e100", SM_TESTED | SM_READ },
+	{ "igb", SM_READ },
+	{ "vmxnet3", SM_READ },
+	{ "tulip", SM_READ },
+	{ "e100", SM_READ },
 	{ "veth", SM_TESTED | SM_READ },
 	{ "vif", SM_READ },			/* xen-netfront */
 	{ "r8152", SM_READ },

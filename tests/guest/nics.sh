@@ -62,7 +62,8 @@ prepare() {
   fi
   there[negotiate]="ethtool -r $ifc"
   there[unbind]=unbind back[unbind]=bind
-  there[selftest]=self_test
+  # igb's loopback test frees an skb twice on QEMU 10, without an owner, too
+  [[ $driver == igb ]] || there[selftest]=self_test
   there[suspend]=suspend there[freeze]=freeze
   there[rmmod]="rmmod $(basename "$(readlink "$dev/driver/module")")"
   back[rmmod]=${there[rmmod]/rmmod/modprobe}

@@ -24,7 +24,8 @@ const char *stackmap_open_hint(int err)
 		return "another program owns this queue of the interface"
 		       " (the stackmap command lists ports)";
 	case EOPNOTSUPP:
-		return "the driver of this interface cannot be polled";
+		return "the driver of this interface cannot be polled, or is not known to"
+		       " bear it: dmesg says which (docs/drivers.md, man 8 stackmap)";
 	case ENETDOWN:
 		return "the interface is down: ip link set dev IFNAME up";
 	case EPROTONOSUPPORT:

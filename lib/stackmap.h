@@ -172,7 +172,7 @@ struct stackmap_port {
  * Return: the port, to be given to stackmap_close(), or NULL and errno:
  * ENOENT (no /dev/stackmap), EACCES, EPERM (no CAP_NET_ADMIN or no CAP_NET_RAW),
  * ENODEV (no such interface), EBUSY (the queue has an owner), EOPNOTSUPP (the
- * interface cannot be polled), ENETDOWN, EPROTONOSUPPORT (a module of another
+ * interface cannot be polled, or not safely), ENETDOWN, EPROTONOSUPPORT (a module of another
  * version), EINVAL (a queue or an option out of range), ENOMEM, ENOBUFS (more
  * than RLIMIT_MEMLOCK), EMFILE, ENFILE.
  * stackmap_open_hint() says what to do about each.

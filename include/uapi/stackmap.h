@@ -221,7 +221,7 @@ struct stackmap_ring {
  * against RLIMIT_MEMLOCK of the caller's user, unless it has CAP_IPC_LOCK
  * (ENOBUFS), and are charged to the caller's memory cgroup. Other errors: EBUSY
  * (this file is a port already), EOPNOTSUPP (the interface has no pollable
- * driver), ENETDOWN (it is down), ENOMEM (neither the cgroup nor the machine
+ * driver, or one that is not known to bear an owner: the kernel's log says), ENETDOWN (it is down), ENOMEM (neither the cgroup nor the machine
  * has so much; nobody is killed for it).
  */
 struct stackmap_register {

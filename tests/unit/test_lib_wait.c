@@ -4,51 +4,15 @@
  * connection; and what is left of a port in a child of fork()
  */
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
-#include "fake_kernel.h"
+#include "one_port.h"
 
-#define SLOTS	16u
-#define EXTRA	4u
-#define PLENTY	1000000u
-
-static struct stackmap_port *port;
 static struct stackmap_conn a, b;
-
-static int setup(void **state)
-{
-	struct stackmap_options opt = {
-		.rx_slots = SLOTS, .tx_slots = SLOTS, .extra_bufs = EXTRA,
-	};
-
-	(void)state;
-	fk_reset();
-	port = stackmap_open("fake0", 0, &opt);
-	assert_non_null(port);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fk_audit(port, NULL, 0);
-	stackmap_close(port);
-	assert_int_equal(fk.violations, 0);
-	fk_reset();
-	return 0;
-}
-
-static void connect_one(struct stackmap_conn *conn, size_t room)
-{
-	assert_int_equal(stackmap_conn_attach(conn, port, fk_socket(room)), 0);
-}
 
 /* Sync, and return the payload that comes, and the events */
 static size_t got(unsigned int *events)

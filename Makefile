@@ -128,7 +128,7 @@ demo: everything
 check: everything
 	tests/run
 check-debug: everything
-	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug
+	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug nics
 bench: everything
 	bench/run
 evaluation: everything

@@ -30,9 +30,10 @@ int stackmap_conn_attach(struct stackmap_conn *conn, struct stackmap_port *port,
 	return 0;
 }
 
-/* Whoever uses it from now on is told that there is nothing */
+/* Whoever uses it from now on is told that there is nothing, also when the port has gone */
 void stackmap_conn_over_(struct stackmap_conn *conn)
 {
+	conn->port = (struct stackmap_port *)&stackmap_gone_;
 	conn->next = NULL;
 	conn->prev = NULL;
 	conn->first = NULL;

@@ -94,6 +94,7 @@ static int change(struct stackmap_conn *conn, bool pause, uint64_t more)
 	}
 	info->credit = more > UNBOUNDED - info->credit ? UNBOUNDED :
 							 info->credit + more;
+	info->bounded = info->credit != UNBOUNDED;
 	if (!info->listed)
 		append(port, (uint32_t)conn->fd);
 	stackmap_run_credit_(port);

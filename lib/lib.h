@@ -95,6 +95,7 @@ struct stackmap_fdinfo {
 	uint32_t prev;
 	bool listed;
 	bool pause;
+	bool bounded;
 };
 
 /**
@@ -149,8 +150,12 @@ static inline bool stackmap_conn_live_(const struct stackmap_conn *conn)
 {
 	const struct stackmap_port *port = conn ? conn->port : NULL;
 
-	if (!stackmap_usable_(port))
+	if (!stackmap_usable_(port)) {
+		/* closed, rather than left by its port */
+		if (port == &stackmap_gone_ && !conn->gen)
+			errno = EBADF;
 		return false;
+	}
 	if ((uint32_t)conn->fd < port->fds && port->conns[conn->fd] == conn)
 		return true;
 	errno = EBADF;

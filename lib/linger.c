@@ -30,6 +30,9 @@ int stackmap_linger_(struct stackmap_conn *conn)
 	port->conns[conn->fd] = &linger->conn;
 	port->gens[conn->fd] = 0;
 	stackmap_conn_over_(conn);
+	/* What it did not read would make its close() a reset, and take what is sent with it */
+	if (port->infos[linger->conn.fd].bounded)
+		stackmap_conn_resume(&linger->conn);
 	stackmap_schedule_(&linger->conn);
 	return 0;
 }

@@ -215,7 +215,6 @@ static void leave(struct stackmap_conn *conn)
 {
 	uint32_t gen = conn->gen;
 
-	conn->port = (struct stackmap_port *)&stackmap_gone_;
 	stackmap_conn_over_(conn);
 	/* it still has its socket: stackmap_conn_close() closes it */
 	conn->gen = gen;

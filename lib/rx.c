@@ -13,9 +13,14 @@ bool stackmap_rx_event_(struct stackmap_port *port,
 	if (conn) {
 		struct stackmap_fdinfo *info = &port->infos[slot->fd];
 
-		/* the kernel counts anew with each connect() */
-		if (slot->flags & STACKMAP_RX_CONNECTED)
+		/* the kernel counts anew with each connect(), and so do we */
+		if (slot->flags & STACKMAP_RX_CONNECTED) {
 			info->acked = 0;
+			if (conn->err && !(conn->state & CONN_LINGER)) {
+				conn->err = 0;
+				conn->state &= (uint16_t)~(CONN_BLOCKED | CONN_SHUT | CONN_SHUT_DONE);
+			}
+		}
 		/* it tells the lower half of the count, which only grows */
 		if (slot->flags & STACKMAP_RX_ACKED)
 			info->acked += slot->taken - (uint32_t)info->acked;

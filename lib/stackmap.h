@@ -196,7 +196,8 @@ const char *stackmap_open_hint(int err);
  * stackmap_conn_close() and are lingering: these are closed, and what they had
  * queued is lost. Every stackmap_conn that is attached must still exist, and can
  * be freed afterwards; or closed: stackmap_conn_close() closes its socket then.
- * errno is left as it was.
+ * A child that still has the descriptors (fork() without exec()) keeps the queue
+ * until it has called this, too, or ends. errno is left as it was.
  */
 void stackmap_close(struct stackmap_port *port);
 
@@ -311,8 +312,8 @@ void stackmap_forget(struct stackmap_port *port, int fd);
  * kernel the receive slots which stackmap_rx_next() has shown: their payload is
  * gone after this, except in kept buffers.
  *
- * Return: how much there is to look at: receive slots, plus connections for
- * stackmap_next_writable(). Or -1 and errno: EINTR (a signal; nothing was
+ * Return: how much there is to look at: receive slots, connections for
+ * stackmap_next_writable() and slots for stackmap_next_refused(). Or -1 and errno: EINTR (a signal; nothing was
  * exchanged and nothing is lost), ENODEV (the interface is gone), EINVAL.
  */
 int stackmap_sync(struct stackmap_port *port, unsigned int wait_us);
@@ -728,7 +729,8 @@ int stackmap_conn_credit(struct stackmap_conn *conn, uint64_t bytes);
  *
  * As told by the last STACKMAP_RX_ACKED event that stackmap_rx_next() came by.
  *
- * Return: bytes since it was attached (or connected, if that was later).
+ * Return: bytes since it was attached (or connected, if that was later). Exact as
+ * long as fewer than 4 GiB are acknowledged between two such events.
  */
 uint64_t stackmap_conn_acked(const struct stackmap_conn *conn);
 
@@ -752,7 +754,13 @@ static inline int stackmap_conn_fd(const struct stackmap_conn *conn)
 	return conn->fd;
 }
 
-/** stackmap_conn_error() - the errno that it failed with, or 0 */
+/**
+ * stackmap_conn_error() - the errno that it failed with, or 0
+ * @conn: the connection
+ *
+ * With IP_RECVERR set an ICMP error is one that it failed with, too. A connect()
+ * that finishes later ends that.
+ */
 static inline int stackmap_conn_error(const struct stackmap_conn *conn)
 {
 	return conn->err;

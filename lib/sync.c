@@ -49,7 +49,7 @@ static int do_sync(struct stackmap_port *port, uint32_t flags, uint32_t wait_us)
 	stackmap_run_pending_(port);
 	stackmap_linger_expire_(port);
 	return (int)(((port->rx_tail - port->rx_cur) & port->rx_mask) +
-		     port->ready);
+		     port->ready + port->refused_left);
 }
 
 int stackmap_sync(struct stackmap_port *port, unsigned int wait_us)
@@ -127,8 +127,12 @@ int stackmap_pwait(struct stackmap_port *port, int timeout_ms,
 		if (n <= 0)
 			return n;
 		n = stackmap_idle(port);
-		if (woken(port, n) || n)
+		if (woken(port, n) || n) {
+			/* What came with a signal: ppoll() has handled none then */
+			if (sigmask)
+				take_signals(sigmask);
 			return n;
+		}
 		if (timeout_ms < 0)
 			continue;
 		now = stackmap_now_ms_();

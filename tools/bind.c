@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <linux/if_link.h>
 #include <stdarg.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +159,7 @@ int bind_device(const char *name, bool ours)
 {
 	const char *to = ours ? OURS : STOCK;
 	char device[NAME_MAX + 1], path[PATH_MAX], driver[NAME_MAX + 1];
+	sigset_t signals, old;
 	struct carried c;
 	int ret;
 
@@ -182,8 +184,18 @@ int bind_device(const char *name, bool ours)
 			   " run this there (ip netns exec)", device);
 	if (!ret && c.there)
 		ret = refuse(&c);
-	if (!ret)
+	if (!ret) {
+		/* Stopped half-way it would be an interface without its configuration, or none */
+		sigemptyset(&signals);
+		sigaddset(&signals, SIGINT);
+		sigaddset(&signals, SIGTERM);
+		sigaddset(&signals, SIGHUP);
+		sigaddset(&signals, SIGQUIT);
+		sigaddset(&signals, SIGPIPE);
+		sigprocmask(SIG_BLOCK, &signals, &old);
 		ret = change_driver(&c, device, driver, to);
+		sigprocmask(SIG_SETMASK, &old, NULL);
+	}
 	carry_free(&c);
 	return ret;
 }

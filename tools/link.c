@@ -172,7 +172,7 @@ int link_restore(const struct carried *c, int index)
 	int err, ret = 0;
 	size_t i;
 
-	err = link_find(c->rtnl, link_text(&c->link, IFLA_IFNAME), NULL, &now);
+	err = link_find(c->rtnl, c->name, NULL, &now);
 	if (err)
 		return fail("%s: cannot be read: %s", c->name, strerror(-err));
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++) {

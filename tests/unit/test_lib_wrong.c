@@ -262,6 +262,25 @@ static void test_close_twice(void **state)
 }
 
 /* Connections that outlive their port */
+/* Closed first, and its port then: it must not be looked for there */
+static void test_closed_then_port(void **state)
+{
+	connect_one(&a, PLENTY);
+	connect_one(&b, 0);
+	assert_int_equal(stackmap_conn_close(&a), 0);
+	assert_int_equal(stackmap_send(&b, "lingers", 7), 7);
+	assert_int_equal(stackmap_conn_close(&b), 0);
+	stackmap_close(port);
+	for (struct stackmap_conn *c = &a; c; c = c == &a ? &b : NULL) {
+		FAILS(stackmap_conn_close(c), EBADF);
+		FAILS(stackmap_send(c, "x", 1), EBADF);
+		FAILS(stackmap_conn_pause(c), EBADF);
+		assert_int_equal(stackmap_conn_room(c), 0);
+		stackmap_conn_abort(c);
+	}
+	setup(state);
+}
+
 static void test_after_port(void **state)
 {
 	int fd;
@@ -376,6 +395,7 @@ int main(void)
 		TEST(test_attach_reused),
 		TEST(test_close_twice),
 		TEST(test_after_port),
+		TEST(test_closed_then_port),
 		TEST(test_listener),
 		TEST(test_null),
 	};

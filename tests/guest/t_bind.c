@@ -64,7 +64,8 @@ static void undo(void)
 	sh("exec 2>/dev/null; tc qdisc del dev " IFNAME " root; printf %%s\\\\n 'link del smdum' 'addr flush dev " IFNAME "'"
 	   " 'link property del dev " IFNAME " altname smalt1 altname smalt2' 'neigh flush dev " IFNAME " nud permanent' 'route flush table 77'"
 	   " 'neigh del proxy 10.77.0.98 dev " IFNAME "' 'neigh del proxy fd77::98 dev " IFNAME "'"
-	   " 'link set " IFNAME " mtu 1500 txqueuelen 1000 alias \"\" group 0 promisc off allmulticast off gso_max_size 65536' 'maddr del 33:33:00:00:77:77 dev " IFNAME "' | ip -force -batch -");
+	   " 'link set " IFNAME " mtu 1500' 'link set " IFNAME " txqueuelen 1000' 'link set " IFNAME " alias \"\"' 'link set " IFNAME " group 0'"
+	   " 'link set " IFNAME " promisc off allmulticast off' 'link set " IFNAME " gso_max_size 65536' 'maddr del 33:33:00:00:77:77 dev " IFNAME "' | ip -force -batch -");
 	sh_restore_nic();
 }
 

@@ -138,7 +138,7 @@ static bool default_has_queue(void)
  */
 TEST_NIC(qdisc_holds_what_waits, 90)
 {
-	enum { SEGMENT = 1400, SEGMENTS = 40 };
+	enum { SEGMENT = 1200, SEGMENTS = 40 };
 	static char data[SEGMENTS * SEGMENT];
 	int fd, i, buffer = 4 << 20, size = SEGMENT;
 	struct sockaddr_storage to;

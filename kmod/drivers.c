@@ -10,7 +10,6 @@
  * administrator says so.
  */
 #include <linux/device.h>
-#include <linux/ethtool.h>
 #include <linux/module.h>
 #include <net/rtnetlink.h>
 
@@ -86,7 +85,7 @@ static unsigned int sm_driver_how(const char *name)
 {
 	int i;
 
-	for (i = 0; name && i < ARRAY_SIZE(sm_drivers); i++)
+	for (i = 0; i < ARRAY_SIZE(sm_drivers); i++)
 		if (!strcmp(name, sm_drivers[i].name))
 			return sm_drivers[i].how;
 	return 0;
@@ -111,7 +110,8 @@ int sm_driver_allowed(struct sm_nic *nic)
 		name = dev->rtnl_link_ops->kind;
 	how = drv && sm_driver_is_foreign(drv) ? 0 : sm_driver_how(name);
 	/* xen-netback calls itself the same */
-	if (!strcmp(name, "vif") && !(drv && drv->owner && !strcmp(module_name(drv->owner), "xen_netfront")))
+	if (!strcmp(name, "vif") &&
+	    !(drv && drv->owner && !strcmp(module_name(drv->owner), "xen_netfront")))
 		how = 0;
 	nic->no_xdp = how & SM_NO_XDP;
 	nic->one_queue = how & SM_ONE_QUEUE;

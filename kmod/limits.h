@@ -42,7 +42,6 @@ int sm_limits_room(unsigned long pages);
  * @tried: the last round has tried; what does not fit now is refused
  * @given: it was charged
  * @used: there was a write in the round that has it
- * @before: the socket's own reservation (SO_RESERVE_MEM)
  * @failed: when it could not be had, in jiffies, or 0
  */
 struct sm_reserve {

@@ -18,8 +18,8 @@
  * A busy poll ends with its system call, and drivers know only instances that are
  * scheduled by an interrupt. So some quiesce with "interrupts off,
  * napi_synchronize()", which waits for SCHED and takes nothing, and then replace
- * their rings: who sets SCHED after that polls freed memory (e1000e). Others are
- * deaf to nothing but DISABLE. The rule covers both:
+ * their rings: who sets SCHED after that polls freed memory (e1000e). Others call
+ * napi_disable(), which sets DISABLE and keeps SCHED. The rule covers both:
  *
  *	A claimed instance is polled only while nobody reconfigures its device,
  *	and who reconfigures waits for the claim for two ticks at most.
@@ -155,7 +155,7 @@ static bool sm_napi_claim(struct sm_nic *nic)
 	napi = sm_napi_find(nic->dev, nic->queue);
 	if (!napi || !sm_napi_take(napi, NAPIF_STATE_IN_BUSY_POLL))	/* P1 */
 		goto out;
-	/* cmpxchg() of another's bits in P1 is a full barrier: P2 comes after it */
+	/* The cmpxchg() of P1 is a full barrier: P2 comes after it */
 	if (unlikely(sm_napi_reconfigured(nic))) {
 		sm_napi_give_back(napi);
 		goto out;

@@ -72,7 +72,7 @@ objs		= $(addprefix $(O)/obj/,$(addsuffix .o,$(basename $(1))))
 
 # Of the rivals, too
 HTTP_SRCS	:= apps/http.c apps/http-date.c
-HTTPD_SRCS	:= $(wildcard apps/stackmap-httpd*.c) $(HTTP_SRCS) apps/http-file.c
+HTTPD_SRCS	:= $(wildcard apps/httpd/*.c) $(HTTP_SRCS) apps/http-file.c
 TOOL_SRCS	:= $(wildcard tools/*.c)
 $(call objs,$(HTTPD_SRCS) bench/epoll.c bench/iouring.c bench/lwip.c): | need-http
 $(call objs,bench/iouring.c): | need-uring

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * virtio_rx.c - from the receive ring to the stack
+ * rx.c - from the receive ring to the stack
  *
  * Every receive buffer is one page: a frame of the port that owns the queue, or
  * a page of the driver's own when nobody does or the port has no idle frame
  * left. The device's header and the packet's first bytes are copied once into
  * the skb's head, which no application can see, and parsed there; payload stays
  * where it is and becomes a page fragment. The frame is marked as the stack's
- * then, and rx.c hands it over to the application, or the reaper finds it idle.
+ * then, and ../rx.c hands it over to the application, or the reaper finds it idle.
  * A packet without much payload is all copied, and its buffer goes straight
  * back into the ring: an ACK costs no frame.
  *
@@ -22,7 +22,7 @@
 #include <linux/tcp.h>
 #include <net/busy_poll.h>
 
-#include "compat.h"
+#include "../compat.h"
 #include "virtio.h"
 
 /* Payload of fewer bytes is copied: a fragment costs more */

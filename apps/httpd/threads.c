@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd-threads.c - one thread for each queue
+ * threads.c - one thread for each queue
  *
  * Threads share nothing but the address they listen on. Each has a listener of its own, and
  * connections come to the one whose queue their packets arrive on (stackmap_steer()). A thread runs
@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 /**
  * struct worker - a thread

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd-reply.c - answers requests: with the prebuilt response, a file or an error
+ * reply.c - answers requests: with the prebuilt response, a file or an error
  *
  * The prebuilt response of --size lies in buffers of the port that stay ours (STACKMAP_TX_KEEP):
  * one for each form of its header, filled up with the beginning of the body, and one full of body,
  * which any number of slots can name. So a response costs one slot per buffer, and no copy.
  */
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 struct first {
 	uint32_t buf;

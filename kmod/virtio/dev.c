@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * virtio_dev.c - a virtio network device and its netdev
+ * dev.c - a virtio network device and its netdev
  *
  * The driver takes no device by itself: the distribution's virtio_net keeps all
  * it has. A user names a device in the driver's "claim" attribute, unbinds it
@@ -37,20 +37,6 @@ static const struct net_device_ops sm_virtio_netdev_ops;
 bool sm_virtio_is(const struct net_device *dev)
 {
 	return dev->netdev_ops == &sm_virtio_netdev_ops;
-}
-
-/**
- * sm_virtio_pair_of() - the queue pair of an interface
- * @netdev: the interface, one of this driver's
- * @queue: its number
- *
- * Return: the pair, or NULL when the interface has not as many in use.
- */
-struct sm_virtio_pair *sm_virtio_pair_of(const struct net_device *netdev, u32 queue)
-{
-	struct sm_virtio *dev = netdev_priv(netdev);
-
-	return queue < netdev->real_num_rx_queues ? &dev->pair[queue] : NULL;
 }
 
 /* ----------------------------------------------------------- control queue */
@@ -136,7 +122,7 @@ static int sm_virtio_open(struct net_device *netdev)
 		napi_enable(&p->napi);
 		/* What waits already has given its interrupt */
 		local_bh_disable();
-		sm_virtio_interrupt(p->rvq);
+		sm_virtio_schedule(p);
 		local_bh_enable();
 	}
 	/* The stock driver, whose device it was, has left it disabled */
@@ -264,7 +250,7 @@ static void sm_virtio_tx_timeout(struct net_device *netdev, unsigned int queue)
 	struct sm_virtio *dev = netdev_priv(netdev);
 
 	netdev_err(netdev, "the device has sent nothing on queue %u for too long\n", queue);
-	sm_virtio_interrupt(dev->pair[queue].tvq);
+	sm_virtio_schedule(&dev->pair[queue]);
 }
 
 /* The device is promiscuous anyway. But without this function nobody can add an address (SIOCADDMULTI) */

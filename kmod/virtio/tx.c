@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * virtio_tx.c - from the stack to the transmit ring
+ * tx.c - from the stack to the transmit ring
  *
  * Packets go to the device by reference, header and payload as separate
  * descriptors. In an owner's sync the doorbell rings for every few packets and
@@ -142,7 +142,7 @@ void sm_virtio_kick(struct sm_virtio_pair *p)
 static void sm_virtio_tx_expect(struct sm_virtio_pair *p)
 {
 	if (!p->tx_polled && !virtqueue_enable_cb_delayed(p->tvq))
-		sm_virtio_interrupt(p->tvq);
+		sm_virtio_schedule(p);
 }
 
 static void sm_virtio_tx_stop(struct sm_virtio_pair *p)

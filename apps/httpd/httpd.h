@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * stackmap-httpd.h - what the files of stackmap-httpd share
+ * httpd.h - what the files of stackmap-httpd share
  */
-#ifndef STACKMAP_HTTPD_H
-#define STACKMAP_HTTPD_H
+#ifndef STACKMAP_APPS_HTTPD_H
+#define STACKMAP_APPS_HTTPD_H
 
 #include <stackmap/stackmap.h>
 
@@ -17,7 +17,7 @@
  */
 #define REPLY_ROOM	8192
 
-struct parts;	/* stackmap-httpd-file.c */
+struct parts;	/* file.c */
 
 /**
  * struct conn - a client's connection
@@ -145,7 +145,7 @@ struct server {
 /* Each thread's own: nothing is shared between threads */
 extern _Thread_local struct server server;
 
-/* stackmap-httpd.c: one server, in the calling thread */
+/* main.c: one server, in the calling thread */
 int server_start(const struct settings *set, unsigned int queue);
 int server_run(const struct settings *set);
 void server_end(void);
@@ -153,30 +153,30 @@ void server_stop(void);		/* all of them: they look after the next signal */
 bool server_told(void);		/* to stop, or to look at --root again: it must not sleep */
 void announce(const struct settings *set);
 
-/* stackmap-httpd-threads.c */
+/* threads.c */
 int threads_run(const struct settings *set);
 void threads_wake(void);	/* all that sleep */
 
-/* stackmap-httpd-user.c */
+/* user.c */
 int user_find(struct settings *set);
 int user_become(const struct settings *set);
 
-/* stackmap-httpd-listen.c */
+/* listen.c */
 int listen_on(const char *addr, unsigned int port, bool reuseport);
 int listener_start(void);
 void accept_all(void);
 
-/* stackmap-httpd-conn.c */
+/* conn.c */
 struct conn *conn_open(int fd);
 void conn_abort(struct conn *conn);
 void conn_receive(struct conn *conn, const struct stackmap_slot *slot);
 void conn_continue(struct conn *conn);
 void conn_free_all(void);
 
-/* stackmap-httpd-idle.c */
+/* idle.c */
 void idle_tick(void);
 
-/* stackmap-httpd-reply.c: these return 1 when all is queued, 0 to go on later, -1 on failure */
+/* reply.c: these return 1 when all is queued, 0 to go on later, -1 on failure */
 int reply_init(uint64_t size);
 void reply_turn(void);
 int reply_send(struct conn *conn, const struct http_request *req);
@@ -184,7 +184,7 @@ int reply_bytes(struct conn *conn, const void *data, size_t len);
 int reply_continue(struct conn *conn);
 int reply_wait(struct conn *conn);
 
-/* stackmap-httpd-file.c: likewise */
+/* file.c: likewise */
 int file_reply(struct conn *conn, const struct http_request *req);
 int file_continue(struct conn *conn);
 void file_end(struct conn *conn);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd-listen.c - the listening socket, and accepting from it
+ * listen.c - the listening socket, and accepting from it
  */
 #define _GNU_SOURCE 1
 
@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 #define BACKLOG	65535	/* the kernel cuts it to net.core.somaxconn */
 

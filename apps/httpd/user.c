@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd-user.c - becomes another user once all is open that needs privileges
+ * user.c - becomes another user once all is open that needs privileges
  *
  * Opening a port of the module and a low port of TCP need them; serving does not. Each thread gives
  * up its own, when its ports are open and before it looks at a request: by system calls, as those of the
@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 static bool number(const char *s, unsigned int *n)
 {

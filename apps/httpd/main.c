@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd.c - an HTTP/1.1 server on a NIC of its own: command line and main loop
+ * main.c - an HTTP/1.1 server on a NIC of its own: command line and main loop
  *
  * One thread, one port, and as many of both as there are queues. In steady state a batch of
  * requests costs one system call: the sync that sends the last batch's responses, polls the NIC and
@@ -27,7 +27,7 @@
 
 #include <stackmap_version.h>
 
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 #define KEPT_BUFS	(1 + HTTP_PERSIST_COUNT)	/* what reply_init() takes */
 #define SPARE_BUFS	1024

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * nic_virtio.c - a virtio NIC whose descriptor rings hold the port's own frames
+ * nic.c - a virtio NIC whose descriptor rings hold the port's own frames
  *
  * A queue pair has one NAPI instance, and whoever has it scheduled uses the
  * pair: the softirq after an interrupt, or the owner from its claim on. The
@@ -25,12 +25,8 @@
 void sm_virtio_interrupt(struct virtqueue *vq)
 {
 	struct sm_virtio *dev = vq->vdev->priv;
-	struct sm_virtio_pair *p = &dev->pair[vq->index / 2];
 
-	if (napi_schedule_prep(&p->napi)) {
-		virtqueue_disable_cb(p->rvq);
-		__napi_schedule(&p->napi);
-	}
+	sm_virtio_schedule(&dev->pair[vq->index / 2]);
 }
 
 /**
@@ -42,7 +38,7 @@ void sm_virtio_retry(struct timer_list *timer)
 {
 	struct sm_virtio_pair *p = from_timer(p, timer, retry);
 
-	sm_virtio_interrupt(p->rvq);
+	sm_virtio_schedule(p);
 }
 
 /* Returns false if, with @interrupt, there is more to reap and none will come */
@@ -102,7 +98,7 @@ int sm_virtio_poll(struct napi_struct *napi, int budget)
 	opaque = virtqueue_enable_cb_prepare(p->rvq);
 	if (napi_complete_done(napi, work)) {
 		if (unlikely(virtqueue_poll(p->rvq, opaque)))
-			sm_virtio_interrupt(p->rvq);
+			sm_virtio_schedule(p);
 	} else {
 		virtqueue_disable_cb(p->rvq);
 	}
@@ -129,16 +125,17 @@ static void sm_virtio_set_nic(struct sm_virtio_pair *p, struct sm_nic *nic)
 		napi_enable(&p->napi);
 		/* For what came meanwhile */
 		local_bh_disable();
-		sm_virtio_interrupt(p->rvq);
+		sm_virtio_schedule(p);
 		local_bh_enable();
 	}
 }
 
 static int sm_virtio_nic_open(struct sm_nic *nic)
 {
-	struct sm_virtio_pair *p = sm_virtio_pair_of(nic->dev, nic->queue);
+	struct sm_virtio *dev = netdev_priv(nic->dev);
+	struct sm_virtio_pair *p = &dev->pair[nic->queue];
 
-	if (!p)
+	if (nic->queue >= nic->dev->real_num_rx_queues)
 		return -EINVAL;
 	nic->napi = &p->napi;
 	sm_virtio_set_nic(p, nic);

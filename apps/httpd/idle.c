@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd-idle.c - closes connections on which nothing happens
+ * idle.c - closes connections on which nothing happens
  *
  * A connection notes the tick at which something last happened on it, which costs nothing; once
  * per tick all of them are looked at.
@@ -8,7 +8,7 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 #define EVICT_TICKS	2	/* idle so long: may be closed to make room for others */
 

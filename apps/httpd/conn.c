@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd-conn.c - a connection from its opening to its end
+ * conn.c - a connection from its opening to its end
  *
  * What is received goes to the HTTP layer where it lies, and is gone with the next sync. Only when
  * responses do not fit in the connection's send queue, requests that come behind them are kept, in
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 #define IN_MIN		4096u
 #define IN_MAX		(256u << 10)

@@ -2,10 +2,12 @@
 /*
  * virtio.h - a virtio network device driven by this module: what its files share
  *
- *   virtio_dev.c  the device and its netdev: probing, features, ethtool
- *   virtio_rx.c   from the receive ring to the stack
- *   virtio_tx.c   from the stack to the transmit ring
- *   nic_virtio.c  its interrupts and NAPI, and the port that owns a queue pair
+ *   dev.c  the device and its netdev: probing, features, ethtool
+ *   nic.c  its interrupts and NAPI, and the port that owns a queue pair
+ *   rx.c   from the receive ring to the stack
+ *   tx.c   from the stack to the transmit ring
+ *
+ * Each uses only those below it.
  */
 #ifndef SM_VIRTIO_H
 #define SM_VIRTIO_H
@@ -16,7 +18,7 @@
 #include <linux/virtio.h>
 #include <linux/virtio_net.h>
 
-#include "nic.h"
+#include "../nic.h"
 
 /* Header, linear part and fragments, with one to spare */
 #define SM_VIRTIO_SG		(MAX_SKB_FRAGS + 3)
@@ -98,24 +100,35 @@ struct sm_virtio {
 	struct sm_virtio_pair pair[];
 };
 
-/* virtio_rx.c */
+/* rx.c */
 int sm_virtio_receive(struct sm_virtio_pair *p, int budget);
 void sm_virtio_refill(struct sm_virtio_pair *p);
 void sm_virtio_rx_reset(struct sm_virtio_pair *p);
 void sm_virtio_rx_drain(struct sm_virtio_pair *p);
 
-/* virtio_tx.c */
+/* tx.c */
 netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev);
 void sm_virtio_reap(struct sm_virtio_pair *p, int budget);
 void sm_virtio_kick(struct sm_virtio_pair *p);
 void sm_virtio_tx_drain(struct sm_virtio_pair *p);
 
-/* nic_virtio.c */
+/* nic.c */
 int sm_virtio_poll(struct napi_struct *napi, int budget);
 void sm_virtio_retry(struct timer_list *timer);
 void sm_virtio_disown(struct sm_virtio_pair *p);
 void sm_virtio_interrupt(struct virtqueue *vq);
-struct sm_virtio_pair *sm_virtio_pair_of(const struct net_device *netdev, u32 queue);
+
+/**
+ * sm_virtio_schedule() - have a pair's NAPI run, as an interrupt would
+ * @p: the pair
+ */
+static inline void sm_virtio_schedule(struct sm_virtio_pair *p)
+{
+	if (napi_schedule_prep(&p->napi)) {
+		virtqueue_disable_cb(p->rvq);
+		__napi_schedule(&p->napi);
+	}
+}
 
 static inline struct netdev_queue *sm_virtio_txq(const struct sm_virtio_pair *p)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap-httpd-file.c - serves the files below a directory
+ * file.c - serves the files below a directory
  *
  * A file is read, as far as the send queue has room, straight into the buffers that TCP sends. The
  * reads are ordinary ones: one that has to wait for a disk holds up all connections. What is to be sent
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "http-file.h"
-#include "stackmap-httpd.h"
+#include "httpd.h"
 
 #define PATH_LEN	2048	/* of a file below the root, its name for a directory included */
 #define READ_BUFS	16	/* buffers per read */

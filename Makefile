@@ -114,6 +114,10 @@ $(O)/tests/test_binary: tests/unit/test_binary.c apps/binary.h apps/http.h
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined \
 		-fno-sanitize-recover=all -o $@ $< -lcmocka
 
+# All that test-lib and test-http run, at once
+.PHONY: unit-programs
+unit-programs: $(LIB_TESTS) $(O)/tests/test_binary $(addprefix $(O)/tests/test_http.,$(or $(http_parsers),http_parser))
+
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------- the module, for guests
@@ -123,11 +127,15 @@ kmod:
 
 # -------------------------------------------------------- what uses a guest
 
-demo: everything
+# By all processors, but without a job server: what follows starts makes of its own
+everything-quickly:
+	@$(MAKE) -s -j$$(nproc) everything
+.PHONY: everything-quickly
+demo: everything-quickly
 	scripts/demo
-check: everything
+check: everything-quickly
 	tests/run
-check-debug: everything
+check-debug: everything-quickly
 	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug nics
 bench: everything
 	bench/run

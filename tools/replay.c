@@ -251,10 +251,10 @@ int replay_addresses(const struct carried *c, int index)
 	return ret;
 }
 
-/* Send a route with the new interface in the place of the old one */
-static int send_route(const struct carried *c, const struct nlmsghdr *h, int index)
+/* Send a route with the new interface in the place of the old one, and with @only of its hops if that is not NULL */
+static int send_hops(const struct carried *c, const struct nlmsghdr *h, int index, const struct rtnexthop *only)
 {
-	static const int not[] = { RTA_CACHEINFO, RTA_TTL_PROPAGATE, -1 };
+	const int not[] = { RTA_CACHEINFO, RTA_TTL_PROPAGATE, only ? RTA_MULTIPATH : -1, -1 };
 	const struct rtattr *attr;
 	struct rtnl_request r;
 	struct rtnexthop *hop;
@@ -267,6 +267,8 @@ static int send_route(const struct carried *c, const struct nlmsghdr *h, int ind
 	attr = rtnl_attr(&r.h, sizeof(*m), RTA_OIF);
 	if (rtnl_u32(attr, 0) == (uint32_t)c->index)
 		memcpy(RTA_DATA(attr), &index, sizeof(index));
+	if (only)
+		rtnl_put(&r, RTA_MULTIPATH, only, only->rtnh_len);
 	attr = rtnl_attr(&r.h, sizeof(*m), RTA_MULTIPATH);
 	len = attr ? RTA_PAYLOAD(attr) : 0;
 	for (hop = attr ? RTA_DATA(attr) : NULL; hop && RTNH_OK(hop, len);
@@ -276,6 +278,27 @@ static int send_route(const struct carried *c, const struct nlmsghdr *h, int ind
 			hop->rtnh_ifindex = index;
 	}
 	return rtnl_talk(c->rtnl, &r);
+}
+
+/*
+ * A route of IPv6 is a route for each hop, and only those of the old interface went with it: a request
+ * with one that is still there (EEXIST) takes back what it has added before that
+ */
+static int send_route(const struct carried *c, const struct nlmsghdr *h, int index)
+{
+	const struct rtattr *attr = rtnl_attr(h, sizeof(struct rtmsg), RTA_MULTIPATH);
+	const struct rtnexthop *hop;
+	int len, err, ret = 0;
+
+	if (!attr || ((struct rtmsg *)NLMSG_DATA(h))->rtm_family != AF_INET6)
+		return send_hops(c, h, index, NULL);
+	len = RTA_PAYLOAD(attr);
+	for (hop = RTA_DATA(attr); RTNH_OK(hop, len); len -= NLMSG_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop)) {
+		err = send_hops(c, h, index, hop);
+		if (err && err != -EEXIST)
+			ret = err;
+	}
+	return ret;
 }
 
 /*

@@ -38,7 +38,7 @@
 
 /* For ip -batch: much is set by one process, as starting one takes long in an emulated guest */
 #define BATCH									\
-	"link add smdum type dummy\naddr add 10.63.0.2/24 dev smdum\nlink set smdum up\n"\
+	"link add smdum type dummy\naddr add 10.63.0.2/24 dev smdum\naddr add fd63::2/64 dev smdum nodad\nlink set smdum up\n"\
 	"link set " IFNAME " down\nlink set " IFNAME " address 02:00:00:00:77:01 mtu 1400 txqueuelen 555 alias of-mine\n"\
 	"link property add dev " IFNAME " altname smalt1 altname smalt2\nlink set " IFNAME " group 7 promisc on allmulticast on\n"\
 	"link set " IFNAME " gso_max_size 30000\n"\
@@ -49,6 +49,7 @@
 	"route add 10.62.0.1 dev " IFNAME " scope link\nroute add 10.9.0.0/16 via 10.62.0.1 mtu 1300\n"\
 	"route add 10.65.0.0/16 nexthop via 10.77.0.1 weight 2 nexthop via 10.63.0.1 dev smdum\nroute replace default via 10.77.0.1\n"\
 	"route add 10.66.0.0/16 dev smdum src 10.77.5.2\nroute add local 10.67.0.1 dev " IFNAME " proto static\n"\
+	"route add fd65::/64 nexthop via fd63::1 dev smdum nexthop via fd77::1 dev " IFNAME " weight 3\n"\
 	"route add fd60::/64 via fd77::1 metric 99\nroute replace default via fd77::1\n"\
 	"neigh add 10.77.0.99 lladdr 02:00:00:00:00:99 nud permanent dev " IFNAME "\nneigh add fd77::99 lladdr 02:00:00:00:00:99 nud permanent dev " IFNAME "\n"\
 	"neigh add proxy 10.77.0.98 dev " IFNAME "\nneigh add proxy fd77::98 dev " IFNAME "\n"\
@@ -90,7 +91,7 @@ TEST_NIC(bind_carries_over, 180)
 	int i;
 
 	begin();
-	EQ(sh(". /tmp/bind.sh; set_all && sleep 1 && show >/tmp/bind.before; grep -q 10.66.0.0 /tmp/bind.before && grep -q static$ /tmp/bind.before"), 0);
+	EQ(sh(". /tmp/bind.sh; set_all && sleep 1 && show >/tmp/bind.before; grep -q 10.66.0.0 /tmp/bind.before && grep -q '^fd65.*fd77' /tmp/bind.before && grep -q static$ /tmp/bind.before"), 0);
 	for (i = 0; i < 2; i++) {
 		EQ(sh("./stackmap " OTHER " " IFNAME " >/dev/null"), 0);
 		sh_read(out, sizeof(out), ". /tmp/bind.sh; sleep 1; show | diff /tmp/bind.before - | grep ^[-+]");
@@ -126,7 +127,7 @@ TEST_NIC(bind_in_namespace, 180)
 
 	begin();
 	EQ(sh("readlink /sys/class/net/" IFNAME "/device | xargs basename >/tmp/bind.device; ip netns add smns; ip link set " IFNAME " netns smns"), 0);
-	EQ(sh(". /tmp/bind.sh; set_all 'ip netns exec smns' && sleep 1 && show 'ip netns exec smns' >/tmp/bind.before; grep -q 10.66.0.0 /tmp/bind.before && grep -q static$ /tmp/bind.before"), 0);
+	EQ(sh(". /tmp/bind.sh; set_all 'ip netns exec smns' && sleep 1 && show 'ip netns exec smns' >/tmp/bind.before; grep -q 10.66.0.0 /tmp/bind.before && grep -q '^fd65.*fd77' /tmp/bind.before && grep -q static$ /tmp/bind.before"), 0);
 	CHECK(sh("c=$(readlink /sys/bus/virtio/devices/$(</tmp/bind.device)/driver | grep -q stackmap && echo unbind || echo bind)"
 		 "; ./stackmap $c $(</tmp/bind.device) 2>/tmp/bind.said") != 0);
 	EQ(sh("grep -q namespace /tmp/bind.said && ip -n smns link show " IFNAME " >/dev/null"), 0);
@@ -225,7 +226,7 @@ TEST_NIC(bind_failed, 120)
 	begin();
 	if (!sh("[ $(cut -c 33 /sys/class/net/" IFNAME "/device/features) = 1 ]"))
 		tap_skip("for a NIC of before virtio 1.0");
-	EQ(sh(". /tmp/bind.sh; set_all && sleep 1 && show >/tmp/bind.before; grep -q 10.66.0.0 /tmp/bind.before && grep -q static$ /tmp/bind.before"), 0);
+	EQ(sh(". /tmp/bind.sh; set_all && sleep 1 && show >/tmp/bind.before; grep -q 10.66.0.0 /tmp/bind.before && grep -q '^fd65.*fd77' /tmp/bind.before && grep -q static$ /tmp/bind.before"), 0);
 	CHECK(sh("./stackmap bind " IFNAME " >/dev/null 2>&1") != 0);
 	EQ(sh("ethtool -i " IFNAME " | grep -qx 'driver: virtio_net'; cat /sys/bus/virtio/drivers/stackmap_virtio/claim | grep -qx none"), 0);
 	EQ(sh_read(out, sizeof(out), "echo $(($(cat /sys/class/net/" IFNAME "/device/status)))"), 0);

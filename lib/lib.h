@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * lib.h - what the files of libstackmap share
+ *
+ * Each uses only what stands above it (tests/layers.sh):
+ *
+ *	clock heir list park	none
+ *	hint stats steer	none
+ *	buf queue		park
+ *	credit			heir
+ *	end			heir list queue credit
+ *	linger			clock list credit end
+ *	schedule		list queue linger
+ *	refuse			list queue credit schedule
+ *	rx			schedule
+ *	send			list park queue schedule
+ *	sync			clock park credit linger schedule refuse
+ *	attach			heir credit
+ *	conn			heir queue end linger schedule attach
+ *	port			heir queue end linger
  */
 #ifndef STACKMAP_LIB_H
 #define STACKMAP_LIB_H
@@ -122,8 +139,6 @@ struct stackmap_heir {
 /* What the port of a connection is when its port is closed: it has nothing */
 extern const struct stackmap_port stackmap_gone_;
 
-struct stackmap_heir *stackmap_heir_(struct stackmap_port *port);
-
 /* Whether a call can do anything with this port; if not, errno says why */
 static inline bool stackmap_usable_(const struct stackmap_port *port)
 {
@@ -237,7 +252,13 @@ static inline void stackmap_commit_buf_(struct stackmap_port *port, int fd,
 	stackmap_commit_(port, fd, off, len, flags, gen);
 }
 
+/* clock.c */
 uint64_t stackmap_now_ms_(void);
+
+/* heir.c */
+struct stackmap_heir *stackmap_heir_(struct stackmap_port *port);
+struct stackmap_port *stackmap_new_port_(void);
+void stackmap_free_port_(struct stackmap_port *port);
 
 /* list.c */
 void stackmap_pend_(struct stackmap_conn *conn);
@@ -255,15 +276,6 @@ int stackmap_queue_back_(struct stackmap_conn *conn,
 void stackmap_queue_drop_(struct stackmap_conn *conn);
 void stackmap_pump_(struct stackmap_conn *conn);
 
-/* schedule.c */
-void stackmap_schedule_(struct stackmap_conn *conn);
-void stackmap_unblock_(struct stackmap_conn *conn);
-void stackmap_fail_(struct stackmap_conn *conn, int err);
-void stackmap_run_pending_(struct stackmap_port *port);
-
-/* refuse.c */
-void stackmap_settle_refused_(struct stackmap_port *port);
-
 /* park.c */
 void stackmap_park_(struct stackmap_port *port, uint32_t buf);
 void stackmap_unqueue_(struct stackmap_port *port, uint32_t buf);
@@ -275,13 +287,25 @@ void stackmap_run_credit_(struct stackmap_port *port);
 void stackmap_drop_credit_(struct stackmap_port *port, int fd);
 void stackmap_refused_credit_(struct stackmap_conn *conn, uint64_t credit);
 
+/* end.c */
+void stackmap_conn_over_(struct stackmap_conn *conn);
+void stackmap_forget_(struct stackmap_conn *conn);
+int stackmap_close_orphan_(struct stackmap_conn *conn);
+void stackmap_close_now_(struct stackmap_conn *conn);
+
 /* linger.c */
-int stackmap_linger_(struct stackmap_conn *conn);
+struct stackmap_conn *stackmap_linger_(struct stackmap_conn *conn);
 void stackmap_linger_end_(struct stackmap_conn *conn);
 void stackmap_linger_expire_(struct stackmap_port *port);
 
-/* conn.c */
-void stackmap_conn_over_(struct stackmap_conn *conn);
+/* schedule.c */
+void stackmap_schedule_(struct stackmap_conn *conn);
+void stackmap_unblock_(struct stackmap_conn *conn);
+void stackmap_fail_(struct stackmap_conn *conn, int err);
+void stackmap_run_pending_(struct stackmap_port *port);
+
+/* refuse.c */
+void stackmap_settle_refused_(struct stackmap_port *port);
 
 /* A payload of len more bytes of the connection is in the ring */
 static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)

@@ -6,14 +6,14 @@
 
 #include "lib.h"
 
-/* Take a connection over from its owner. Returns -1 without memory */
-int stackmap_linger_(struct stackmap_conn *conn)
+/* Take a connection over from its owner. Returns ours, to be scheduled; NULL without memory */
+struct stackmap_conn *stackmap_linger_(struct stackmap_conn *conn)
 {
 	struct stackmap_port *port = conn->port;
 	struct stackmap_linger *linger = malloc(sizeof(*linger));
 
 	if (!linger)
-		return -1;
+		return NULL;
 	stackmap_unlist_(conn);
 	linger->conn = *conn;
 	linger->conn.state |= CONN_LINGER;
@@ -33,8 +33,7 @@ int stackmap_linger_(struct stackmap_conn *conn)
 	/* What it did not read would make its close() a reset, and take what is sent with it */
 	if (port->infos[linger->conn.fd].bounded)
 		stackmap_conn_resume(&linger->conn);
-	stackmap_schedule_(&linger->conn);
-	return 0;
+	return &linger->conn;
 }
 
 /* Close it, and lose what is left */

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * port.c - opening and closing a port
- *
- * The mapping is not inherited by a child of fork(), and the parent's port must
- * not be touched there. So the port lies on pages which the kernel wipes in a
- * child, and reads as one that has nothing: see struct stackmap_heir.
  */
-#define _DEFAULT_SOURCE 1
-
 #include <fcntl.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -22,58 +16,6 @@
 #define LINGER_MS_DEFAULT	60000u
 
 static const struct stackmap_options defaults;
-
-const struct stackmap_port stackmap_gone_;
-
-/* -------------------------------------------------------------- its memory */
-
-/* Bytes that are wiped: whole pages */
-static size_t wiped_size(void)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-	return (sizeof(struct stackmap_port) + page - 1) & ~(page - 1);
-}
-
-struct stackmap_heir *stackmap_heir_(struct stackmap_port *port)
-{
-	return (struct stackmap_heir *)((char *)port + wiped_size());
-}
-
-static struct stackmap_port *new_port(void)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	struct stackmap_port *port;
-
-	port = aligned_alloc(page, wiped_size() + page);
-	if (!port)
-		return NULL;
-	memset(port, 0, wiped_size() + page);
-	if (madvise(port, wiped_size(), MADV_WIPEONFORK)) {
-		free(port);
-		return NULL;
-	}
-	port->map = MAP_FAILED;
-	port->fd = -1;
-	return port;
-}
-
-static void free_port(struct stackmap_port *port)
-{
-	struct stackmap_heir *heir = stackmap_heir_(port);
-
-	free(heir->spare);
-	free(heir->tx_own);
-	free(heir->bufs);
-	free(heir->kept);
-	free(heir->gens);
-	free(heir->conns);
-	free(heir->infos);
-	madvise(port, wiped_size(), MADV_KEEPONFORK);
-	free(port);
-}
-
-/* ----------------------------------------------------------------- opening */
 
 static int check_reserved(const struct stackmap_options *opt)
 {
@@ -196,7 +138,7 @@ struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
 	}
 	if (check_reserved(opt))
 		return NULL;
-	port = new_port();
+	port = stackmap_new_port_();
 	if (!port)
 		return NULL;
 	port->fd = open(STACKMAP_DEVICE, O_RDWR | O_CLOEXEC);
@@ -275,6 +217,6 @@ void stackmap_close(struct stackmap_port *port)
 	}
 	if (stackmap_heir_(port)->fd >= 0)
 		close(stackmap_heir_(port)->fd);
-	free_port(port);
+	stackmap_free_port_(port);
 	errno = err;
 }

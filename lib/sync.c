@@ -10,14 +10,6 @@
 
 #include "lib.h"
 
-uint64_t stackmap_now_ms_(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static int do_sync(struct stackmap_port *port, uint32_t flags, uint32_t wait_us)
 {
 	struct stackmap_sync req = { .flags = flags, .wait_us = wait_us };

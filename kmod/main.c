@@ -202,12 +202,12 @@ static int __init sm_init(void)
 {
 	int err;
 
-	err = sm_sock_init();
+	err = sm_hooks_init();
 	if (err)
 		return err;
 	err = sm_ports_init();
 	if (err)
-		goto exit_sock;
+		goto exit_hooks;
 	err = sm_virtio_init();
 	if (err)
 		goto exit_ports;
@@ -219,8 +219,8 @@ exit_virtio:
 	sm_virtio_exit();
 exit_ports:
 	sm_ports_exit();
-exit_sock:
-	sm_sock_exit();
+exit_hooks:
+	sm_hooks_exit();
 	return err;
 }
 
@@ -229,7 +229,7 @@ static void __exit sm_exit(void)
 	misc_deregister(&sm_misc);
 	sm_virtio_exit();
 	sm_ports_exit();
-	sm_sock_exit();
+	sm_hooks_exit();
 }
 
 module_init(sm_init);

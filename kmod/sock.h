@@ -112,16 +112,31 @@ static inline bool sm_sock_is_unconnected(const struct sock *sk)
 	return sk->sk_state == TCP_CLOSE && !inet_sk(sk)->inet_dport;
 }
 
-int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);
-int sm_sock_detach(struct sm_port *port, s32 fd);
-void sm_sock_detach_all(struct sm_port *port);
-void sm_sock_detach_strays(struct sm_port *port);
+/* sock.c */
+void sm_sock_ready(struct sm_sock *ss);
 bool sm_sock_hold(struct sm_sock *ss, struct sock *sk);
 void sm_sock_stray(struct sm_sock *ss);
-void sm_sock_ready(struct sm_sock *ss);
+int sm_sock_link(struct sm_sock *ss);
+void sm_sock_unlink(struct sm_sock *ss);
 
-int sm_sock_init(void);
-void sm_sock_exit(void);
+/* hooks.c, above sock.c */
+bool sm_hooks_are_ours(const struct sock *sk);
+int sm_hooks_are_free(struct sock *sk);
+void sm_hooks_set(struct sm_sock *ss, struct sock *sk);
+void sm_hooks_clear(struct sock *sk);
+bool sm_hooks_remove(const struct sm_sock *ss, struct sock *sk);
+int sm_hooks_init(void);
+void sm_hooks_exit(void);
+
+/* detach.c, above these */
+int sm_sock_detach(struct sm_port *port, s32 fd);
+void sm_sock_detach_all(struct sm_port *port);
+void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk);
+void sm_sock_detach_stray(struct sock *sk);
+void sm_sock_detach_strays(struct sm_port *port);
+
+/* attach.c, above all */
+int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);
 
 /*
  * Whether nothing of an attached socket is exchanged any more: it was closed, is being

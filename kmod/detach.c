@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * detach.c - an attached socket becomes a plain one again
+ *
+ * By request; as its number was closed, or given to another; with its port. Or, in
+ * hooks.c, as it is destroyed.
+ */
+#include <linux/file.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <net/tcp.h>
+
+#include "port.h"
+
+/*
+ * Detaching takes two steps. After the first no callback of ours is called any
+ * more and no sync finds the socket, but the ULP stays. With a listener a grace
+ * period must pass between the two: when it is cloned, the child copies the
+ * callbacks and the ULP at different moments, and if it got our callbacks, it
+ * must have the clone hook called.
+ *
+ * Return: whether the caller has to take the second step, and no one else.
+ */
+static bool sm_detach_begin_locked(struct sm_sock *ss, struct sock *sk)
+{
+	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) != ss ||
+	    test_and_set_bit(SM_DETACHING, &ss->bits))
+		return false;
+	sm_hooks_clear(sk);
+	if (sk->sk_state == TCP_LISTEN)
+		set_bit(SM_LISTENED, &ss->bits);
+	sm_sock_unlink(ss);
+	return true;
+}
+
+static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
+{
+	bool mine;
+
+	lock_sock(sk);
+	mine = sm_detach_begin_locked(ss, sk);
+	release_sock(sk);
+	return mine;
+}
+
+/* @owned: a thread has the socket locked. Returns whether the module's reference is to be put */
+static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned)
+{
+	/* Otherwise it was destroyed meanwhile, and tcp_cleanup_ulp() did it */
+	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) != ss)
+		return false;
+	RCU_INIT_POINTER(inet_csk(sk)->icsk_ulp_data, NULL);
+	return !owned && sm_hooks_remove(ss, sk);
+}
+
+static void sm_detach_free(struct sm_sock *ss, bool put)
+{
+	kfree_rcu(ss, rcu);
+	if (put)
+		module_put(THIS_MODULE);
+}
+
+static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
+{
+	bool put;
+
+	lock_sock(sk);
+	put = sm_detach_end_locked(ss, sk, false);
+	release_sock(sk);
+	sm_detach_free(ss, put);
+}
+
+/* The caller holds @sk; its reference is dropped */
+static void sm_detach(struct sm_sock *ss, struct sock *sk)
+{
+	if (sm_detach_begin(ss, sk)) {
+		if (test_bit(SM_LISTENED, &ss->bits))
+			synchronize_rcu();
+		sm_detach_end(ss, sk);
+	}
+	sock_put(sk);
+}
+
+/**
+ * sm_sock_detach_stray() - detach a socket if the number that it is attached under is stale
+ * @sk: the socket, held by its file
+ *
+ * That may name another socket by now, or nothing.
+ */
+void sm_sock_detach_stray(struct sock *sk)
+{
+	struct sm_sock *ss;
+	bool stray;
+
+	lock_sock(sk);
+	rcu_read_lock();
+	ss = sm_hooks_are_ours(sk) ? rcu_dereference(inet_csk(sk)->icsk_ulp_data) : NULL;
+	stray = ss && sk->sk_socket && !sm_sock_is_named(ss, sk);
+	rcu_read_unlock();
+	release_sock(sk);
+	if (stray) {
+		sock_hold(sk);
+		sm_detach(ss, sk);
+	}
+}
+
+/**
+ * sm_sock_detach_old() - detach what has a number that is now another socket's
+ * @port: the port
+ * @fd: the number
+ * @sk: the socket that it names
+ *
+ * What had this number before is closed, or has another number too: the
+ * application cannot mean it any more. A closed one that is still
+ * exchanging its last segments goes by itself.
+ */
+void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk)
+{
+	struct sm_sock *old;
+	struct sock *old_sk;
+
+	rcu_read_lock();
+	old = xa_load(&port->by_fd, fd);
+	old_sk = old ? old->sk : NULL;
+	if (old_sk && (old_sk == sk || !sm_sock_hold(old, old_sk)))
+		old_sk = NULL;
+	rcu_read_unlock();
+	if (old_sk) {
+		if (sock_flag(old_sk, SOCK_DEAD))
+			sock_put(old_sk);
+		else
+			sm_detach(old, old_sk);
+	}
+}
+
+/**
+ * sm_sock_detach() - make an attached socket a plain one again
+ * @port: the port
+ * @fd: the number it was attached under
+ *
+ * Return: 0, or -EBADF when no socket is attached under that number.
+ */
+int sm_sock_detach(struct sm_port *port, s32 fd)
+{
+	struct sm_sock *ss;
+	struct sock *sk;
+
+	rcu_read_lock();
+	ss = xa_load(&port->by_fd, fd);
+	sk = ss ? ss->sk : NULL;
+	if (sk && !sm_sock_hold(ss, sk))
+		sk = NULL;
+	rcu_read_unlock();
+	if (!sk)
+		return -EBADF;
+	sm_detach(ss, sk);
+	return 0;
+}
+
+/*
+ * Begin to detach a stray, without waiting for whoever has it locked: another process may
+ * be in a call on it for as long as it likes. Then it is put back, and @locked is set.
+ * Under RCU, as it may be destroyed meanwhile. Returns whether the caller has to end it.
+ */
+static bool sm_stray_begin(struct sm_sock *ss, struct sock *sk, const struct sm_sock **locked)
+{
+	bool mine = false;
+
+	local_bh_disable();
+	bh_lock_sock(sk);
+	if (!sock_owned_by_user(sk)) {
+		mine = sm_detach_begin_locked(ss, sk);
+	} else {
+		sm_sock_stray(ss);
+		*locked = *locked ?: ss;
+	}
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	return mine;
+}
+
+static void sm_stray_end(struct sm_sock *ss, struct sock *sk)
+{
+	bool put;
+
+	if (test_bit(SM_LISTENED, &ss->bits))
+		synchronize_rcu();
+	local_bh_disable();
+	bh_lock_sock(sk);
+	put = sm_detach_end_locked(ss, sk, sock_owned_by_user(sk));
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	sm_detach_free(ss, put);
+}
+
+/**
+ * sm_sock_detach_strays() - detach what sm_sock_is_gone() has found
+ * @port: the port
+ *
+ * What some thread has locked now is left for the next sync.
+ */
+void sm_sock_detach_strays(struct sm_port *port)
+{
+	const struct sm_sock *locked = NULL;
+	u32 most = READ_ONCE(port->nsocks);	/* each once, should @locked go away */
+	struct sm_sock *ss;
+	struct sock *sk;
+	bool mine;
+
+	while (most--) {
+		rcu_read_lock();
+		spin_lock_bh(&port->list_lock);
+		ss = list_first_entry_or_null(&port->strays, struct sm_sock, ready);
+		if (ss == locked)	/* all around, or none at all */
+			ss = NULL;
+		sk = ss ? ss->sk : NULL;
+		if (ss)
+			list_del_init(&ss->ready);
+		if (sk && !refcount_inc_not_zero(&sk->sk_refcnt))
+			sk = NULL;
+		spin_unlock_bh(&port->list_lock);
+		mine = sk && sm_stray_begin(ss, sk, &locked);
+		rcu_read_unlock();
+		if (!ss)
+			break;
+		if (mine)
+			sm_stray_end(ss, sk);
+		if (sk)
+			sock_put(sk);
+		cond_resched();
+	}
+}
+
+/**
+ * sm_sock_detach_all() - detach every socket of a port that is being closed
+ * @port: the port; nothing can attach to it any more
+ *
+ * After this no callback runs that knows the port.
+ */
+void sm_sock_detach_all(struct sm_port *port)
+{
+	LIST_HEAD(begun);
+	struct sm_sock *ss;
+	struct sock *sk;
+
+	for (;;) {
+		spin_lock_bh(&port->list_lock);
+		ss = list_first_entry_or_null(&port->socks, struct sm_sock, all);
+		sk = ss ? ss->sk : NULL;
+		if (sk && !refcount_inc_not_zero(&sk->sk_refcnt))
+			sk = NULL;
+		spin_unlock_bh(&port->list_lock);
+		if (!ss)
+			break;
+		if (sk && sm_detach_begin(ss, sk))
+			list_add_tail(&ss->ready, &begun);	/* ours alone now */
+		else if (sk)
+			sock_put(sk);
+		cond_resched();
+	}
+	synchronize_rcu();
+	while (!list_empty(&begun)) {
+		ss = list_first_entry(&begun, struct sm_sock, ready);
+		sk = ss->sk;
+		list_del_init(&ss->ready);
+		sm_detach_end(ss, sk);
+		sock_put(sk);
+		cond_resched();
+	}
+}

@@ -98,16 +98,43 @@ struct sm_port {
 	wait_queue_head_t *wait;	/* poll(); the file's */
 };
 
-/* Called by main.c */
+/* register.c, above ports.c */
 struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_t *wait);
 void sm_port_close(struct sm_port *port);
+int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
+
+/* port.c, above claim.c, rx.c and tx.c */
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync);
 void sm_port_wake(struct sm_port *port);
 __poll_t sm_port_poll(struct sm_port *port, poll_table *wait);
-int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
+
+/* ports.c, above claim.c */
+int sm_ports_may_add(const struct stackmap_register *reg);
+int sm_ports_add(struct sm_port *port);
+void sm_ports_remove(struct sm_port *port);
 int sm_ports_info(struct stackmap_info *info);
 int sm_ports_init(void);
 void sm_ports_exit(void);
+
+/* claim.c */
+void sm_claim_init(struct sm_port *port);
+bool sm_claim_take(struct sm_port *port);
+void sm_claim_sleep(struct sm_port *port);
+void sm_claim_set_down(struct sm_port *port, bool down);
+void sm_claim_stop(struct sm_port *port);
+void sm_claim_end(struct sm_port *port);
+void sm_claims_freeze(bool freeze);
+
+/**
+ * sm_claim() - have the NIC
+ * @port: the port, locked
+ *
+ * Return: false when it cannot be had now.
+ */
+static inline bool sm_claim(struct sm_port *port)
+{
+	return likely(port->nic.claimed) || sm_claim_take(port);
+}
 
 /* rx.c and tx.c, called by port.c with the port's lock held */
 u32 sm_rx(struct sm_port *port);

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * claim.c - whose a port's NIC is: its owner's, or its interrupts'
+ *
+ * An owner has it from a sync on, until it sleeps, stalls or dies, the interface
+ * goes down, somebody wants to reconfigure it, or the machine goes to sleep.
+ */
+#include "port.h"
+
+#include <linux/sched.h>
+
+/* No claims: the machine goes to sleep, or down. Read with a port's lock held */
+static bool sm_claims_frozen;
+
+/* With the port's lock held */
+static void sm_claim_release(struct sm_port *port)
+{
+	if (port->nic.claimed)
+		port->nic.ops->release(&port->nic);
+}
+
+/*
+ * Whether the owner sleeps somewhere in the kernel: it will not sync before it is
+ * woken, and may be waiting for the very packets that nobody polls for, as close()
+ * with SO_LINGER or a blocking connect() does. With the port's lock held.
+ */
+static bool sm_claim_owner_sleeps(const struct sm_port *port)
+{
+	return port->owner && READ_ONCE(port->owner->__state) != TASK_RUNNING;
+}
+
+/*
+ * At every tick while the NIC is claimed. Who waits for it is not made to wait
+ * until the owner has stalled. And an owner has stalled if it has not emptied the
+ * NIC for that long, though it may have synced: what others wait for is behind
+ * what it left.
+ */
+static void sm_stall_check(struct timer_list *timer)
+{
+	struct sm_port *port = from_timer(port, timer, stall_timer);
+	struct sm_nic *nic = &port->nic;
+
+	/* A sync has it, and looks at the same */
+	if (!spin_trylock(&port->lock)) {
+		mod_timer(timer, jiffies + 1);
+		return;
+	}
+	if (nic->claimed) {
+		if (nic->ops->wanted(nic)) {
+			sm_claim_release(port);
+		} else if (time_before(jiffies, port->drained + port->stall) &&
+			   !sm_claim_owner_sleeps(port)) {
+			mod_timer(timer, jiffies + 1);
+		} else {
+			port->stats.stalls++;
+			sm_claim_release(port);
+		}
+	}
+	spin_unlock(&port->lock);
+}
+
+/**
+ * sm_claim_sleep() - the application is going to sleep
+ * @port: the port, locked
+ */
+void sm_claim_sleep(struct sm_port *port)
+{
+	if (port->nic.claimed) {
+		port->stats.sleeps++;
+		sm_claim_release(port);
+	}
+}
+
+/**
+ * sm_claim_take() - take the NIC from its interrupts: see sm_claim()
+ * @port: the port, locked
+ *
+ * Return: false when it cannot be had now: a softirq has it, say.
+ */
+bool sm_claim_take(struct sm_port *port)
+{
+	if (unlikely(READ_ONCE(sm_claims_frozen)) || !port->nic.ops->claim(&port->nic))
+		return false;
+	port->drained = jiffies;
+	mod_timer(&port->stall_timer, jiffies + 1);
+	return true;
+}
+
+/**
+ * sm_claim_set_down() - have the NIC back, and say whether it may be claimed again
+ * @port: the port
+ * @down: its interface is going down, or else is up
+ */
+void sm_claim_set_down(struct sm_port *port, bool down)
+{
+	spin_lock_bh(&port->lock);
+	port->nic.down = down;
+	if (down)
+		sm_claim_release(port);
+	spin_unlock_bh(&port->lock);
+}
+
+/**
+ * sm_claim_init() - of a new port
+ * @port: the port
+ */
+void sm_claim_init(struct sm_port *port)
+{
+	port->stall = max(1ul, usecs_to_jiffies(port->reg.stall_us));
+	timer_setup(&port->stall_timer, sm_stall_check, 0);
+}
+
+/**
+ * sm_claim_end() - the interface is no longer the port's
+ * @port: the port
+ */
+void sm_claim_end(struct sm_port *port)
+{
+	spin_lock_bh(&port->lock);
+	sm_claim_release(port);
+	port->nic.dev = NULL;
+	spin_unlock_bh(&port->lock);
+	timer_delete_sync(&port->stall_timer);
+}
+
+/**
+ * sm_claims_freeze() - whether any port may claim its NIC
+ * @freeze: none may, from now on; those that have it are to be stopped
+ */
+void sm_claims_freeze(bool freeze)
+{
+	WRITE_ONCE(sm_claims_frozen, freeze);
+}
+
+/**
+ * sm_claim_stop() - have the NIC back
+ * @port: the port, which may claim it at once, or has been forbidden to before
+ */
+void sm_claim_stop(struct sm_port *port)
+{
+	spin_lock_bh(&port->lock);
+	sm_claim_release(port);
+	spin_unlock_bh(&port->lock);
+}

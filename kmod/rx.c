@@ -338,23 +338,26 @@ static void sm_rx_told(struct sm_sock *ss, struct sock *sk, u16 flags, bool over
 	}
 }
 
-/*
- * What has happened to the socket, as one slot, behind all of its payload. Where credit
- * holds payload back, only what does not wait for it.
- */
-static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
+/* What is wrong with the socket, told or not */
+static int sm_rx_error(const struct sm_rx *rx, const struct sock *sk)
 {
-	unsigned long *bits = &rx->ss->bits;
 	int err = sk->sk_err ?: rx->err;
-	struct stackmap_slot *slot;
-	u16 flags = 0;
-	bool over;
 
 	/* Shut down, a listener leaves no error: then it is what accept() returns */
-	if (!err && unlikely(test_bit(SM_LISTENING, bits)) && sk->sk_state == TCP_CLOSE)
+	if (!err && unlikely(test_bit(SM_LISTENING, &rx->ss->bits)) && sk->sk_state == TCP_CLOSE)
 		err = EINVAL;
-	/* With IP_RECVERR, errors come from ICMP while the connection lives on */
-	over = err && (rx->err || sk->sk_state == TCP_CLOSE);
+	return err;
+}
+
+/*
+ * What is to be told of the socket, with the error @err, which is @over: of the whole
+ * connection. Where credit holds payload back, only what does not wait for it.
+ */
+static u16 sm_rx_news(struct sm_rx *rx, struct sock *sk, int err, bool over)
+{
+	unsigned long *bits = &rx->ss->bits;
+	u16 flags = 0;
+
 	if (test_bit(SM_CONNECTING, bits) && !err && sm_rx_has_connected(sk))
 		flags |= STACKMAP_RX_CONNECTED;
 	/* After the payload, also if credit holds that back */
@@ -365,6 +368,18 @@ static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
 		flags |= STACKMAP_RX_FIN;
 	if (unlikely(READ_ONCE(*bits) & (BIT(SM_WANT_ROOM) | BIT(SM_WANT_ACKED))))
 		flags |= sm_rx_sending(rx, sk);
+	return flags;
+}
+
+/* What has happened to the socket, as one slot, behind all of its payload. False: no slot is free */
+static bool sm_rx_events(struct sm_rx *rx, struct sock *sk)
+{
+	int err = sm_rx_error(rx, sk);
+	/* With IP_RECVERR, errors come from ICMP while the connection lives on */
+	bool over = err && (rx->err || sk->sk_state == TCP_CLOSE);
+	u16 flags = sm_rx_news(rx, sk, err, over);
+	struct stackmap_slot *slot;
+
 	if (!flags)
 		return true;
 	if (sm_rx_full(rx->port))

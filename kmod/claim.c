@@ -37,7 +37,7 @@ static bool sm_claim_owner_sleeps(const struct sm_port *port)
  */
 static void sm_stall_check(struct timer_list *timer)
 {
-	struct sm_port *port = from_timer(port, timer, stall_timer);
+	struct sm_port *port = timer_container_of(port, timer, stall_timer);
 	struct sm_nic *nic = &port->nic;
 
 	/* A sync has it, and looks at the same */

@@ -8,10 +8,16 @@
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
 #include <linux/netdevice.h>
+#include <linux/poll.h>
 #include <linux/rtnetlink.h>
+#include <linux/timer.h>
 #include <linux/version.h>
 #include <linux/virtio.h>
+#include <net/sch_generic.h>
 #include <net/sock.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+#include <net/gro.h>
+#endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #error "stackmap needs Linux 6.12 or newer"
@@ -70,5 +76,59 @@ static inline struct mem_cgroup *sm_sk_memcg(const struct sock *sk)
 #endif
 #endif
 }
+
+/* ------------------------------------------------------------------ timers */
+
+/* The name from 6.16 on */
+#ifndef timer_container_of
+#define timer_container_of(var, timer, field)	container_of(timer, typeof(*(var)), field)
+#endif
+
+/* -------------------------------------------------------------------- poll */
+
+/* Whether the caller of a file's poll() will sleep; poll_does_not_wait() is no more in 7.3 */
+static inline bool sm_poll_waits(const poll_table *wait)
+{
+	return wait && wait->_qproc;
+}
+
+/* --------------------------------------------------------------------- GRO */
+
+/* What GRO has of an instance is a structure of its own from 6.15 on: rx_list, rx_count */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+#define sm_napi_gro(napi)	(&(napi)->gro)
+#else
+#define sm_napi_gro(napi)	(napi)
+#endif
+
+/* From 6.15 on it is in line, and looks whether there is anything */
+static inline void sm_napi_gro_flush(struct napi_struct *napi)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 15, 0)
+	if (!napi->gro_bitmask)
+		return;
+#endif
+	napi_gro_flush(napi, false);
+}
+
+/* ----------------------------------------------------- queueing discipline */
+
+/* The second argument came between 6.12 and 7.3: whether what waits there is dropped */
+typedef void sm_deactivate1_fn(struct net_device *dev);
+typedef void sm_deactivate2_fn(struct net_device *dev, bool reset_needed);
+
+static inline void sm_deactivate1(void *deactivate, struct net_device *dev)
+{
+	((sm_deactivate1_fn *)deactivate)(dev);
+}
+
+static inline void sm_deactivate2(void *deactivate, struct net_device *dev)
+{
+	((sm_deactivate2_fn *)deactivate)(dev, true);
+}
+
+#define sm_dev_deactivate(dev)							\
+	_Generic(&dev_deactivate, sm_deactivate1_fn * : sm_deactivate1,		\
+		 sm_deactivate2_fn * : sm_deactivate2)(dev_deactivate, dev)
 
 #endif /* SM_COMPAT_H */

@@ -170,13 +170,12 @@ out:
 /* What the driver's poll left in GRO and in the list for the stack */
 static void sm_napi_deliver(struct napi_struct *napi)
 {
-	if (napi->gro_bitmask)
-		napi_gro_flush(napi, false);
+	sm_napi_gro_flush(napi);
 	/* gro_normal_list() is not for modules; this is what it does */
-	if (napi->rx_count) {
-		netif_receive_skb_list(&napi->rx_list);
-		INIT_LIST_HEAD(&napi->rx_list);
-		napi->rx_count = 0;
+	if (sm_napi_gro(napi)->rx_count) {
+		netif_receive_skb_list(&sm_napi_gro(napi)->rx_list);
+		INIT_LIST_HEAD(&sm_napi_gro(napi)->rx_list);
+		sm_napi_gro(napi)->rx_count = 0;
 	}
 }
 

@@ -226,7 +226,7 @@ __poll_t sm_port_poll(struct sm_port *port, poll_table *wait)
 	spin_lock_bh(&port->lock);
 	ready = READ_ONCE(port->rx.shared->head) != port->rx.tail;
 	ready = ready || READ_ONCE(port->woken);
-	if (!ready && !poll_does_not_wait(wait) && list_empty(&port->ready))
+	if (!ready && sm_poll_waits(wait) && list_empty(&port->ready))
 		sm_claim_sleep(port);
 	if (!port->nic.dev)
 		mask |= EPOLLERR | EPOLLHUP;

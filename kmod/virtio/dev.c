@@ -774,7 +774,7 @@ static int sm_virtio_freeze(struct virtio_device *vdev)
 		goto unlock;
 	if (netif_running(netdev)) {
 		/* Without a queueing discipline nothing can be sent */
-		dev_deactivate(netdev);
+		sm_dev_deactivate(netdev);
 		for (i = 0; i < dev->npairs; i++)
 			sm_virtio_disown(&dev->pair[i]);
 		sm_virtio_stop(netdev);

@@ -36,7 +36,7 @@ void sm_virtio_interrupt(struct virtqueue *vq)
  */
 void sm_virtio_retry(struct timer_list *timer)
 {
-	struct sm_virtio_pair *p = from_timer(p, timer, retry);
+	struct sm_virtio_pair *p = timer_container_of(p, timer, retry);
 
 	sm_virtio_schedule(p);
 }

@@ -30,6 +30,7 @@
 
 #include <net/tcp.h>
 
+#include "compat.h"
 #include "sock.h"
 
 /* The SYN of a TCP_FASTOPEN_CONNECT socket goes out with its first payload */

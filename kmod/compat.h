@@ -7,20 +7,27 @@
 
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
+#include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/poll.h>
 #include <linux/rtnetlink.h>
 #include <linux/timer.h>
 #include <linux/version.h>
 #include <linux/virtio.h>
+#include <linux/virtio_config.h>
+#include <net/inet_sock.h>
 #include <net/sch_generic.h>
 #include <net/sock.h>
+#include <net/tcp.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#include <net/netdev_rx_queue.h>
+#endif
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
 #include <net/gro.h>
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
-#error "stackmap needs Linux 6.12 or newer"
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "stackmap needs Linux 6.1 or newer"
 #endif
 
 /* Whether somebody may be reconfiguring @dev: from 6.14 on a lock of its own can do for RTNL */
@@ -33,6 +40,10 @@ static inline bool sm_netdev_is_locked(const struct net_device *dev)
 	return rtnl_is_locked();
 }
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+/* virtqueue_reset() came with 6.6: see compat.c */
+int sm_virtqueue_reset(struct virtqueue *vq, void (*recycle)(struct virtqueue *vq, void *buf));
+#else
 /* The third argument of virtqueue_reset() came with 6.13, and to some 6.12.y */
 typedef void sm_recycle_fn(struct virtqueue *vq, void *buf);
 typedef int sm_reset2_fn(struct virtqueue *vq, sm_recycle_fn *recycle);
@@ -56,6 +67,7 @@ static inline int sm_reset3(void *reset, struct virtqueue *vq, sm_recycle_fn *re
 #define sm_virtqueue_reset(vq, recycle)						\
 	_Generic(&virtqueue_reset, sm_reset2_fn * : sm_reset2,			\
 		 sm_reset3_fn * : sm_reset3)(virtqueue_reset, vq, recycle)
+#endif
 
 /*
  * The cgroup that a socket's memory is charged to, or NULL. Not on cgroup v1, where
@@ -130,5 +142,102 @@ static inline void sm_deactivate2(void *deactivate, struct net_device *dev)
 #define sm_dev_deactivate(dev)							\
 	_Generic(&dev_deactivate, sm_deactivate1_fn * : sm_deactivate1,		\
 		 sm_deactivate2_fn * : sm_deactivate2)(dev_deactivate, dev)
+
+/* --------------------------------------------------------- sending pages */
+
+/*
+ * MSG_SPLICE_PAGES came with 6.5. The name is in 6.1.y, too, where it is ignored and TCP
+ * copies: see compat.c
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+int sm_tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size);
+#ifndef SM_COMPAT_C
+#define tcp_sendmsg_locked	sm_tcp_sendmsg_locked
+#endif
+#endif
+
+/* ----------------------------------------------- bits of an Internet socket */
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define inet_test_bit(nr, sk)	sm_inet_test_##nr(sk)
+#define sm_inet_test_DEFER_CONNECT(sk)	(inet_sk(sk)->defer_connect)
+#endif
+
+/* ---------------------------------------------------------------- mappings */
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void sm_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+}
+
+#define vm_flags_mod	sm_vm_flags_mod
+#endif
+
+/* -------------------------------------------------------------------- NAPI */
+
+/* The instance of which a driver said that it serves a receive queue; before 6.8 none could */
+static inline struct napi_struct *sm_rx_queue_napi(struct net_device *dev, u32 queue)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+	return NULL;
+#else
+	return READ_ONCE(__netif_get_rx_queue(dev, queue)->napi);
+#endif
+}
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+enum { NETDEV_QUEUE_TYPE_RX, NETDEV_QUEUE_TYPE_TX };
+
+static inline void netif_queue_set_napi(struct net_device *dev, unsigned int queue, int type,
+					struct napi_struct *napi)
+{
+}
+#endif
+
+/* What an XDP program redirects is in a per-CPU variable before 6.11, that needs no setting up */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+struct bpf_net_context {
+};
+
+static inline struct bpf_net_context *bpf_net_ctx_set(struct bpf_net_context *ctx)
+{
+	return NULL;
+}
+
+static inline void bpf_net_ctx_clear(struct bpf_net_context *ctx)
+{
+}
+#endif
+
+/* ---------------------------------------------------------- virtio devices */
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+struct virtqueue_info {
+	const char *name;
+	vq_callback_t *callback;
+};
+
+int sm_find_vqs(struct virtio_device *vdev, unsigned int n, struct virtqueue *vqs[],
+		struct virtqueue_info info[], struct irq_affinity *desc);
+#ifndef SM_COMPAT_C
+#define virtio_find_vqs	sm_find_vqs
+#endif
+#endif
+
+/*
+ * A driver could not turn off the interrupt for a changed configuration before 6.12. It is
+ * ignored while the interface is down; where it comes as that is closed, the carrier of an
+ * interface that is down may change, and the next open finds it as it is.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+static inline void virtio_config_driver_enable(struct virtio_device *vdev)
+{
+}
+
+static inline void virtio_config_driver_disable(struct virtio_device *vdev)
+{
+}
+#endif
 
 #endif /* SM_COMPAT_H */

@@ -59,7 +59,6 @@
 #include <linux/rculist.h>
 #include <linux/rtnetlink.h>
 #include <net/busy_poll.h>
-#include <net/netdev_rx_queue.h>
 #include <uapi/stackmap.h>
 
 /*
@@ -72,7 +71,7 @@
  */
 static struct napi_struct *sm_napi_find(struct net_device *dev, u32 queue)
 {
-	struct napi_struct *told = READ_ONCE(__netif_get_rx_queue(dev, queue)->napi);
+	struct napi_struct *told = sm_rx_queue_napi(dev, queue);
 	struct napi_struct *napi, *best = NULL, *found = NULL;
 	unsigned int past = MIN_NAPI_ID - 1;
 	u32 n;

@@ -2,10 +2,14 @@
 /*
  * virtio.h - a virtio network device driven by this module: what its files share
  *
- *   dev.c  the device and its netdev: probing, features, ethtool
- *   nic.c  its interrupts and NAPI, and the port that owns a queue pair
- *   rx.c   from the receive ring to the stack
- *   tx.c   from the stack to the transmit ring
+ *   driver.c   which devices the driver takes
+ *   dev.c      a device: its features and its queues
+ *   ethtool.c  what `ethtool` shows
+ *   netdev.c   what the network core asks
+ *   ctrl.c     commands to the device
+ *   nic.c      its interrupts and NAPI, and the port that owns a queue pair
+ *   rx.c       from the receive ring to the stack
+ *   tx.c       from the stack to the transmit ring
  *
  * Each uses only those below it.
  */
@@ -117,6 +121,29 @@ int sm_virtio_poll(struct napi_struct *napi, int budget);
 void sm_virtio_retry(struct timer_list *timer);
 void sm_virtio_disown(struct sm_virtio_pair *p);
 void sm_virtio_interrupt(struct virtqueue *vq);
+
+/* ctrl.c */
+int sm_virtio_ctrl_init(struct sm_virtio *dev);
+int sm_virtio_set_pairs(struct sm_virtio *dev, u16 pairs);
+int sm_virtio_send_mac(struct sm_virtio *dev, const u8 *mac);
+
+/* netdev.c */
+extern const struct net_device_ops sm_virtio_netdev_ops;
+int sm_virtio_open(struct net_device *netdev);
+int sm_virtio_stop(struct net_device *netdev);
+void sm_virtio_stats(struct sm_virtio_stats *s, struct u64_stats_sync *sync, u64 *v);
+
+/* ethtool.c */
+extern const struct ethtool_ops sm_virtio_ethtool_ops;
+
+/* dev.c */
+int sm_virtio_setup(struct virtio_device *vdev);
+void sm_virtio_remove(struct virtio_device *vdev);
+void sm_virtio_config_changed(struct virtio_device *vdev);
+u32 sm_virtio_max_mtu(struct virtio_device *vdev);
+u16 sm_virtio_config_mtu(struct virtio_device *vdev);
+int sm_virtio_freeze(struct virtio_device *vdev);
+int sm_virtio_restore(struct virtio_device *vdev);
 
 /**
  * sm_virtio_schedule() - have a pair's NAPI run, as an interrupt would

@@ -71,8 +71,9 @@ $(O)/obj/%.o: %.c | need-cc
 objs		= $(addprefix $(O)/obj/,$(addsuffix .o,$(basename $(1))))
 
 # Of the rivals, too
-HTTP_SRCS	:= apps/http.c apps/http-date.c
-HTTPD_SRCS	:= $(wildcard apps/httpd/*.c) $(HTTP_SRCS) apps/http-file.c
+HTTP_SRCS	:= apps/http.c apps/http-response.c apps/http-date.c
+HTTP_FILE_SRCS	:= apps/http-file.c apps/http-path.c
+HTTPD_SRCS	:= $(wildcard apps/httpd/*.c) $(HTTP_SRCS) $(HTTP_FILE_SRCS)
 TOOL_SRCS	:= $(wildcard tools/*.c)
 $(call objs,$(HTTPD_SRCS) bench/epoll.c bench/iouring.c bench/lwip.c): | need-http
 $(call objs,bench/iouring.c): | need-uring
@@ -104,7 +105,7 @@ test-http: $(O)/tests/test_binary
 	for t in $^ $(addprefix $(O)/tests/test_http.,$(http_parsers)); do echo "# $$t"; $$t || exit 1; done
 http_tests	:= $(addprefix $(O)/tests/test_http.,llhttp http_parser)
 $(http_tests) $(O)/tests/test_binary $(LIB_TESTS): | need-cc need-cmocka
-$(http_tests): $(O)/tests/test_http.%: tests/unit/test_http.c $(HTTP_SRCS) apps/http-file.c $(wildcard apps/http*.h)
+$(http_tests): $(O)/tests/test_http.%: tests/unit/test_http.c $(HTTP_SRCS) $(HTTP_FILE_SRCS) $(wildcard apps/http*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(call http_cppflags,$*) $(CPPFLAGS) -O1 -g -Wall -Wextra \
 		-fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(LDFLAGS) -lcmocka -l$*

@@ -108,6 +108,8 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 /* True once the last request came: close when its response is sent. */
 bool http_conn_done(const struct http_conn *conn);
 
+/* --- http-response.c --- */
+
 /* The reason phrase of a status. */
 const char *http_reason(int status);
 
@@ -147,6 +149,8 @@ size_t http_canned_size(const struct http_canned *canned);
  */
 const char *http_reply(const struct http_canned *canned, const struct http_request *req,
 		       size_t *len);
+
+/* --- http-path.c --- */
 
 /*
  * The file a target names, as a path relative to a root and NUL-terminated: percent-decoded,

@@ -7,6 +7,8 @@
 
 #include <stackmap/stackmap.h>
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/types.h>
 
 #include "binary.h"
@@ -145,17 +147,32 @@ struct server {
 /* Each thread's own: nothing is shared between threads */
 extern _Thread_local struct server server;
 
-/* main.c: one server, in the calling thread */
+/* options.c */
+int options_parse(int argc, char **argv, struct settings *set);
+
+/* signals.c: they come to any thread, and are looked at before it sleeps */
+extern volatile sig_atomic_t signals_stop;	/* all servers are to end */
+extern int signals_reloads;			/* SIGHUPs so far */
+void signals_init(void);
+void signals_add(pthread_t thread);
+void signals_wake(void);
+
+/* To stop, or to look at --root again: it must not sleep */
+static inline bool signals_told(void)
+{
+	return signals_stop || __atomic_load_n(&signals_reloads, __ATOMIC_RELAXED) != server.reloads;
+}
+
+/* server.c: one, in the calling thread */
 int server_start(const struct settings *set, unsigned int queue);
 int server_run(const struct settings *set);
 void server_end(void);
-void server_stop(void);		/* all of them: they look after the next signal */
-bool server_told(void);		/* to stop, or to look at --root again: it must not sleep */
+
+/* announce.c */
 void announce(const struct settings *set);
 
 /* threads.c */
 int threads_run(const struct settings *set);
-void threads_wake(void);	/* all that sleep */
 
 /* user.c */
 int user_find(struct settings *set);

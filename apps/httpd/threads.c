@@ -68,7 +68,7 @@ static void *work(void *arg)
 		pin(w);
 		w->ret = server_run(w->set);
 		/* If it was not told to, all others stop with it */
-		server_stop();
+		signals_stop = 1;
 		pthread_kill(workers[0].thread, SIGTERM);
 	}
 	finish(w);
@@ -88,6 +88,7 @@ static int run_worker(struct worker *w)
 		return -1;
 	}
 	running++;
+	signals_add(w->thread);
 	while (sem_wait(&w->started))
 		;
 	return w->ret;
@@ -113,16 +114,6 @@ static int run_all(const struct settings *set)
 	return server_run(set);
 }
 
-/* All that sleep: they look at what they were told (server_told()) */
-void threads_wake(void)
-{
-	unsigned int i;
-
-	for (i = 0; i <= running; i++)
-		if (!pthread_equal(workers[i].thread, pthread_self()))
-			pthread_kill(workers[i].thread, SIGHUP);
-}
-
 /* Serves until a signal comes. Returns 0, or -1 and has told why */
 int threads_run(const struct settings *set)
 {
@@ -135,13 +126,14 @@ int threads_run(const struct settings *set)
 		workers[i].queue = set->queues[i];
 	}
 	first->thread = pthread_self();
+	signals_add(first->thread);
 	first->ret = server_start(set, first->queue);
 	if (first->ret) {
 		server_end();
 		return -1;
 	}
 	first->ret = run_all(set);
-	server_stop();
+	signals_stop = 1;
 	for (i = 1; i <= running; i++)
 		pthread_kill(workers[i].thread, SIGTERM);
 	finish(first);

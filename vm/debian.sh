@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+# debian.sh: packages of any Debian release, whatever this machine runs, by lists of apt's own. Sourced after lib.sh.
+#
+# Nothing of this machine's apt changes: sources, lists and the list of what is installed are others. The mirror is the
+# one that this machine's sources name, and what it sends is checked with Debian's keys, as usual.
+
+# debian_mirror NAME (debian, debian-security): where this machine gets it
+debian_mirror() {
+  local found
+  found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null | sed 's/#.*//' |
+    grep -oE "https?://[^] ]+/$1/?( |\$)" | head -n 1 | tr -d ' ' || true)
+  echo "${found:-http://deb.debian.org/$1}"
+}
+
+# debian_apt SUITE [anew]: sets apt to the options with which apt-get and apt-cache know that suite, and no other. Its
+# lists are fetched if there are none of the last day, or anew. SUITE host: this machine's own, and no options.
+debian_apt() {
+  local suite=$1 dir=$build/kernel/apt-$1
+  apt=(-qq -o APT::Sandbox::User=root)
+  if [[ $suite == host ]]; then
+    [[ ! ${2:-} ]] || timeout 300 apt-get "${apt[@]}" update >&2 || { echo "$prog: apt-get update failed" >&2; return 1; }
+    return
+  fi
+  apt+=(-o "Dir::Etc::sourcelist=$dir/list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$dir/lists"
+    -o Dir::State::status=/dev/null -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Update::Error-Mode=any)
+  mkdir -p "$dir/lists/partial"
+  (
+    exec 8>"$dir/.lock"
+    flock -w 600 8 || { echo "$prog: another has been fetching the lists of $suite for ten minutes" >&2; exit 1; }
+    [[ ${2:-} || ! $(find "$dir/updated" -mmin -1440 2>/dev/null) ]] || exit 0
+    {
+      key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
+      echo "deb $key $(debian_mirror debian) $suite main"
+      # Those that are not released, and backports, have their updates in themselves
+      case $suite in *-backports | sid) ;; *) echo "deb $key $(debian_mirror debian-security) $suite-security main" ;; esac
+    } >"$dir/list"
+    echo "$prog: fetching the package lists of Debian's $suite" >&2
+    timeout 300 apt-get "${apt[@]}" update >&2 || { echo "$prog: apt-get update failed for $suite" >&2; exit 1; }
+    touch "$dir/updated"
+  )
+}

@@ -2,10 +2,10 @@
 #
 # make            the library and the programs
 # make everything the tests' programs and the rivals of the comparison, too
-# make kmod       stackmap.ko for a Debian kernel that vm/kernel unpacks (FLAVOUR=cloud, amd64)
+# make kmod       stackmap.ko for a kernel that vm/kernel unpacks (FLAVOUR=cloud, 7.3-cloud, 6.1-amd64 ...)
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
-# make check-debug   the guest suite on kernels that look for errors (scripts/setup debug)
+# make check-debug   the guest suite on kernels that look for errors (scripts/setup debug; KERNEL_SERIES=7.3)
 # make bench      stackmap and its rivals in full (ROUNDS=3)
 # make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
 # make instructions  guest instructions per request of each server
@@ -14,6 +14,7 @@
 # make install    module for the running kernel, library, programs, man pages: all of it or nothing
 # make uninstall
 #
+# KERNEL_SERIES=7.3 has all that uses a guest use a kernel of that series, where FLAVOUR names none (6.12; newest).
 # CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are obeyed; so are, by install and uninstall, DESTDIR, prefix, bindir, libdir,
 # includedir, mandir, KVERSION and KBUILD (the kernel to install for and its headers), and KMOD_FLAGS (for kbuild).
 # HTTP_PARSER=llhttp or http_parser: by default the former, where its header is installed (after a change: make clean).
@@ -147,8 +148,7 @@ instructions: everything
 profile: everything
 	bench/profile
 vm: need-vm everything
-	scripts/stage $(FLAVOUR)
-	vm/shell --stage $(O)/stage-$(FLAVOUR)
+	vm/shell --kernel $(FLAVOUR) --stage "$$(scripts/stage $(FLAVOUR) | tee /dev/stderr | tail -n 1)"
 
 # ------------------------------------- a machine that loads modules: install
 

@@ -23,6 +23,7 @@ declare -A bench_nic=() bench_port=()
 # More options where requests have large bodies
 declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536')
 bench_queues=1 # of the NIC, and as many processors
+bench_kernel=cloud # as for vm/kernel
 bench_stage=build/stage-cloud
 bench_qemu='' # more arguments for QEMU
 bench_tag=server # names the log and the processes of what bench_launch starts and bench_stop stops
@@ -32,7 +33,7 @@ die() { echo "${0##*/}: $*" >&2; exit 1; }
 # bench_boot: a guest with the module loaded, BENCH_CPU its processor's model if not vm/guest's. Its threads have names, so that
 # bench/cpu can tell them apart
 bench_boot() {
-  vm/guest start "$guest" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu "-name debug-threads=on $bench_qemu"
+  vm/guest start "$guest" --kernel "$bench_kernel" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu "-name debug-threads=on $bench_qemu"
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko'
   bench_place
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # tests/install.sh: make, make install and make uninstall as a new user meets them. Prints TAP; needs no guest.
 #
-#   tests/install.sh [FLAVOUR (cloud)]     for the kernel that vm/kernel FLAVOUR unpacks; nothing is put in this system
+#   tests/install.sh [KERNEL (cloud)]      for the kernel that vm/kernel unpacks; nothing is put in this system
 #
 # Everything goes below a DESTDIR. What is installed is compared with a list, used as its users do (pkg-config, man, modinfo,
 # a C and a C++ compiler), and taken out again.

@@ -13,6 +13,22 @@ debian_mirror() {
   echo "${found:-http://deb.debian.org/$1}"
 }
 
+# debian_releases: those that kernels are looked for in, in this order: this machine's own first
+debian_releases() {
+  local own
+  own=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  case $own in bookworm | trixie) echo "$own" ;; esac
+  printf '%s\n' trixie-backports sid trixie bookworm | grep -vxF "${own:--}"
+}
+
+# debian_sources SUITE: lines for sources.list
+debian_sources() {
+  local key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
+  echo "deb $key $(debian_mirror debian) $1 main"
+  # Those that are not released, and backports, have their updates in themselves
+  case $1 in *-backports | sid) ;; *) echo "deb $key $(debian_mirror debian-security) $1-security main" ;; esac
+}
+
 # debian_apt SUITE [anew]: sets apt to the options with which apt-get and apt-cache know that suite, and no other. Its
 # lists are fetched if there are none of the last day, or anew. SUITE host: this machine's own, and no options.
 debian_apt() {
@@ -29,12 +45,7 @@ debian_apt() {
     exec 8>"$dir/.lock"
     flock -w 600 8 || { echo "$prog: another has been fetching the lists of $suite for ten minutes" >&2; exit 1; }
     [[ ${2:-} || ! $(find "$dir/updated" -mmin -1440 2>/dev/null) ]] || exit 0
-    {
-      key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
-      echo "deb $key $(debian_mirror debian) $suite main"
-      # Those that are not released, and backports, have their updates in themselves
-      case $suite in *-backports | sid) ;; *) echo "deb $key $(debian_mirror debian-security) $suite-security main" ;; esac
-    } >"$dir/list"
+    debian_sources "$suite" >"$dir/list"
     echo "$prog: fetching the package lists of Debian's $suite" >&2
     timeout 300 apt-get "${apt[@]}" update >&2 || { echo "$prog: apt-get update failed for $suite" >&2; exit 1; }
     touch "$dir/updated"

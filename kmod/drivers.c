@@ -14,66 +14,12 @@
 #include <net/rtnetlink.h>
 
 #include "nic.h"
+#include "stackmap_drivers.h"
 
 static bool sm_any_driver;
 module_param_named(any_driver, sm_any_driver, bool, 0644);
 MODULE_PARM_DESC(any_driver,
 		 "own NICs whose driver was neither tested nor read (docs/drivers.md); may crash");
-
-/* How it was established that a driver keeps to the rule, and on what condition */
-enum {
-	SM_TESTED = BIT(0),	/* reconfigured under an owner here: t_claim.c, tests/nics */
-	SM_READ = BIT(1),	/* every path that stops or replaces its rings was read, in 6.12 */
-	SM_REFUSED = BIT(2),	/* was read, and breaks the rule: not even with any_driver */
-	SM_ONE_QUEUE = BIT(3),	/* with more its instances are not in the order of its queues */
-	SM_NO_XDP = BIT(4),	/* breaks the rule while an XDP program is attached */
-};
-
-/* By the name of its bus driver, or the kind of a virtual device. docs/drivers.md says why */
-static const struct {
-	const char *name;
-	unsigned int how;
-} sm_drivers[] = {
-	{ "virtio_net", SM_TESTED | SM_READ },
-	{ "e1000", SM_READ },
-	{ "e1000e", SM_TESTED | SM_READ },
-	{ "igb", SM_READ },
-	{ "vmxnet3", SM_READ },
-	{ "tulip", SM_READ },
-	{ "e100", SM_READ },
-	{ "veth", SM_TESTED | SM_READ },
-	{ "vif", SM_READ },			/* xen-netfront */
-	{ "r8152", SM_READ },
-	{ "r8169", SM_READ },
-	{ "ixgbe", SM_READ },
-	{ "ixgbevf", SM_READ },
-	{ "i40e", SM_READ },
-	{ "iavf", SM_READ },
-	{ "ice", SM_READ },
-	{ "igc", SM_READ | SM_NO_XDP },
-	{ "mlx4_core", SM_READ },
-	{ "mlx5_core", SM_READ },
-	{ "bnxt_en", SM_READ },
-	{ "bnx2x", SM_READ },
-	{ "tg3", SM_READ | SM_ONE_QUEUE },
-	{ "ena", SM_READ },
-	{ "atlantic", SM_READ },
-	{ "sfc", SM_READ },
-	{ "nfp", SM_READ },
-	{ "qede", SM_READ },
-	{ "be2net", SM_READ },
-	{ "hv_netvsc", SM_READ },
-	{ "mana", SM_READ },
-	{ "hns3", SM_READ },
-	{ "xilinx_axienet", SM_READ },
-	{ "8139too", SM_REFUSED },	/* a level interrupt that stays up while claimed */
-	{ "8139cp", SM_REFUSED },	/* likewise; its transmit timeout frees what poll reads */
-	{ "pcnet32", SM_REFUSED },	/* its transmit timeout makes the receive ring anew */
-	{ "gve", SM_REFUSED },		/* its instances are not in the order of its queues */
-	{ "cxgb4", SM_REFUSED },	/* likewise: it would be the firmware's event queue */
-	{ "mvneta", SM_REFUSED },	/* polls what is of one CPU */
-	{ "macb", SM_REFUSED },		/* makes its rings anew in a softirq */
-};
 
 /* The module that brings @dev's driver is not of this kernel: its name says nothing */
 static bool sm_driver_is_foreign(const struct device_driver *drv)

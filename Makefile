@@ -38,7 +38,7 @@ include lib/Makefile.inc
 include tests/guest/Makefile.inc
 
 # What a step needs of the machine: one line that says what to install, not an error of the compiler's
-needs		:= need-cc need-http need-uring need-vm need-install need-cmocka
+needs		:= need-cc need-http need-tools need-uring need-vm need-install need-cmocka
 .PHONY: $(needs)
 $(needs): need-%:
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' KBUILD='$(KBUILD)' KVERSION='$(KVERSION)' scripts/need $*
@@ -75,16 +75,18 @@ objs		= $(addprefix $(O)/obj/,$(addsuffix .o,$(basename $(1))))
 HTTP_SRCS	:= apps/http.c apps/http-response.c apps/http-date.c
 HTTP_FILE_SRCS	:= apps/http-file.c apps/http-path.c
 HTTPD_SRCS	:= $(wildcard apps/httpd/*.c) $(HTTP_SRCS) $(HTTP_FILE_SRCS)
-TOOL_SRCS	:= $(wildcard tools/*.c)
+TOOL_SRCS	:= $(wildcard tools/*.c tools/doctor/*.c)
+TOOL_LIBS	:= -ljansson -lkmod
 $(call objs,$(HTTPD_SRCS) bench/epoll.c bench/iouring.c bench/lwip.c): | need-http
 $(call objs,bench/iouring.c): | need-uring
+$(call objs,$(TOOL_SRCS)): | need-tools
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -lpthread $(LDLIBS)
 $(O)/echo: $(call objs,apps/echo.c) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/stackmap: $(call objs,$(TOOL_SRCS)) $(LIB_A)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) $(LDLIBS)
 $(O)/bench-epoll: $(call objs,bench/epoll.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(LDLIBS)
 $(O)/bench-iouring: $(call objs,bench/iouring.c $(HTTP_SRCS))

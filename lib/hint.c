@@ -10,22 +10,24 @@ const char *stackmap_open_hint(int err)
 	case ENOENT:
 	case ENXIO:
 		return "no " STACKMAP_DEVICE
-		       ": load the kernel module (modprobe stackmap)";
+		       ": load the kernel module (modprobe stackmap; if that fails,"
+		       " see stackmap doctor)";
 	case EACCES:
 		return "no permission to open " STACKMAP_DEVICE
 		       ": run as root, or have an administrator give access by a"
-		       " udev rule (man 8 stackmap)";
+		       " udev rule (see stackmap doctor)";
 	case EPERM:
 		return "CAP_NET_ADMIN and CAP_NET_RAW over the interface's network"
-		       " namespace are needed";
+		       " namespace are needed: see stackmap doctor";
 	case ENODEV:
-		return "no such network interface in this network namespace";
+		return "no such network interface in this network namespace"
+		       " (stackmap doctor lists those that can be owned)";
 	case EBUSY:
 		return "another program owns this queue of the interface"
 		       " (the stackmap command lists ports)";
 	case EOPNOTSUPP:
 		return "the driver of this interface cannot be polled, or is not known to"
-		       " bear it: dmesg says which (docs/drivers.md, man 8 stackmap)";
+		       " bear it: see stackmap doctor";
 	case ENETDOWN:
 		return "the interface is down: ip link set dev IFNAME up";
 	case EPROTONOSUPPORT:
@@ -40,11 +42,11 @@ const char *stackmap_open_hint(int err)
 		       " use fewer slots or buffers";
 	case ENOBUFS:
 		return "too much locked memory: raise the limit (ulimit -l), give"
-		       " CAP_IPC_LOCK, or use fewer slots or buffers";
+		       " CAP_IPC_LOCK, or use fewer slots or buffers (see stackmap doctor)";
 	case EMFILE:
 	case ENFILE:
 		return "too many open files: raise the limit (ulimit -n)";
 	default:
-		return "unexpected error: see the kernel log (dmesg)";
+		return "unexpected error: see the kernel log (dmesg) and stackmap doctor";
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stackmap.c - the stackmap command: shows ports, changes the driver of a NIC
+ * stackmap.c - the stackmap command: shows ports, changes the driver of a NIC, looks for what is missing
  */
 #include <errno.h>
 #include <getopt.h>
@@ -17,13 +17,17 @@
 #include <stackmap_version.h>
 
 #include "bind.h"
+#include "doctor/doctor.h"
+#include "json.h"
 
 static const char usage[] =
 	"Usage: stackmap list\n"
 	"       stackmap stats [--json] [-n SECONDS]\n"
 	"       stackmap bind|unbind DEVICE\n"
+	"       stackmap doctor [--json] [IFACE...]\n"
 	"Show the ports of this network namespace: which program owns which queue of a NIC.\n"
 	"Give a virtio NIC to the module's own driver, or back to the kernel's.\n"
+	"Find out what this machine lacks for owning NICs, and what would make it faster.\n"
 	"\n"
 	"  list                  one line a port\n"
 	"  stats                 the counters of each port\n"
@@ -31,6 +35,8 @@ static const char usage[] =
 	"    -n, --watch SECONDS again and again; not as JSON: what was counted meanwhile\n"
 	"  bind DEVICE           the NIC (eth0, or virtio1) receives into the port's own buffers\n"
 	"  unbind DEVICE         it is an ordinary NIC again\n"
+	"  doctor [IFACE...]     line by line what works and what does not, with the remedy\n"
+	"    -j, --json          as a JSON object\n"
 	"  -h, --help            show this\n"
 	"  -V, --version         show the version\n";
 
@@ -126,23 +132,6 @@ static void print_name(const char *name)
 		putchar(*name > ' ' && *name < 127 ? *name : '?');
 }
 
-/* What is no ASCII may be no UTF-8 either, and so is shown byte by byte */
-static void print_json_string(const char *s)
-{
-	putchar('"');
-	for (; *s; s++) {
-		unsigned char c = *s;
-
-		if (c < ' ' || c > '~')
-			printf("\\u%04x", c);
-		else if (c == '"' || c == '\\')
-			printf("\\%c", c);
-		else
-			putchar(c);
-	}
-	putchar('"');
-}
-
 /* Returns 1 with a port, 0 past the last, -1 and has said why */
 static int port_info(unsigned int index, struct stackmap_info *info)
 {
@@ -194,53 +183,60 @@ static void print_counters(const struct stackmap_info *info)
 	       batch(&info->stats));
 }
 
-static void print_json(const struct stackmap_info *info)
+static json_t *port_json(const struct stackmap_info *info)
 {
 	char name[IF_NAMESIZE], comm[32];
+	json_t *stats = json_object();
 	size_t i;
 
-	fputs("{\"interface\":", stdout);
-	print_json_string(if_name(info->ifindex, name));
-	printf(",\"ifindex\":%u,\"queue\":%u,\"nic\":\"%s\",\"pid\":%d,\"program\":",
-	       info->ifindex, info->queue, nic_name(info->nic), info->pid);
-	print_json_string(program(info->pid, comm));
-	printf(",\"rx_ring_slots\":%u,\"tx_ring_slots\":%u,\"extra_bufs\":%u,\"pool_bufs\":%u,"
-	       "\"stall_us\":%u,\"frames\":%u,\"stats\":{",
-	       info->rx_slots, info->tx_slots, info->extra_bufs, info->pool_bufs, info->stall_us,
-	       info->frames);
 	for (i = 0; i < COUNTERS; i++)
-		printf("\"%s\":%llu,", counters[i].name,
-		       (unsigned long long)value(&info->stats, &counters[i]));
-	printf("\"average_batch\":%.2f}}", batch(&info->stats));
+		json_object_set_new(stats, counters[i].name, json_integer(value(&info->stats, &counters[i])));
+	/* Two digits */
+	json_object_set_new(stats, "average_batch", json_real((double)(long)(batch(&info->stats) * 100 + 0.5) / 100));
+	return json_pack("{s:o,s:i,s:i,s:s,s:i,s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:o}",
+			 "interface", json_text(if_name(info->ifindex, name)), "ifindex", info->ifindex,
+			 "queue", info->queue, "nic", nic_name(info->nic), "pid", info->pid,
+			 "program", json_text(program(info->pid, comm)), "rx_ring_slots", info->rx_slots,
+			 "tx_ring_slots", info->tx_slots, "extra_bufs", info->extra_bufs, "pool_bufs", info->pool_bufs,
+			 "stall_us", info->stall_us, "frames", info->frames, "stats", stats);
+}
+
+static int stats_json(void)
+{
+	json_t *ports = json_array(), *all;
+	struct stackmap_info info;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; (ret = port_info(i, &info)) > 0; i++) {
+		if (json_array_append_new(ports, port_json(&info))) {
+			fputs("stackmap: out of memory\n", stderr);
+			ret = -1;
+			break;
+		}
+	}
+	all = json_pack("{s:I,s:o}", "time", (json_int_t)time(NULL), "ports", ports);
+	if (!ret && !json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15)))
+		putchar('\n');
+	json_decref(all);
+	return ret;
 }
 
 /* All ports, now */
-static int stats(bool json)
+static int stats(void)
 {
 	struct stackmap_info info;
 	unsigned int i;
 	int ret;
 
 	ret = port_info(0, &info);
-	if (ret < 0)
-		return ret;
-	if (json)
-		printf("{\"time\":%lld,\"ports\":[", (long long)time(NULL));
-	else if (!ret)
+	if (!ret)
 		puts("no ports in this network namespace");
 	for (i = 0; ret > 0; ret = port_info(++i, &info)) {
-		if (json) {
-			if (i)
-				putchar(',');
-			print_json(&info);
-		} else {
-			if (i)
-				putchar('\n');
-			print_counters(&info);
-		}
+		if (i)
+			putchar('\n');
+		print_counters(&info);
 	}
-	if (json)
-		puts("]}");
 	return ret;
 }
 
@@ -322,7 +318,7 @@ static int watch(double seconds, bool json)
 	int ret;
 
 	if (json) {
-		while (!(ret = stats(true)) && !fflush(stdout))
+		while (!(ret = stats_json()) && !fflush(stdout))
 			nanosleep(&wait, NULL);
 		return ret ? ret : -1;
 	}
@@ -357,9 +353,10 @@ int main(int argc, char **argv)
 		{ "watch", required_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
+		{ "sysroot", required_argument, NULL, 'R' },	/* doctor's tests */
 		{ 0 }
 	};
-	const char *command;
+	const char *command, *root = "";
 	double seconds = 0;
 	bool json = false;
 	char *end;
@@ -377,6 +374,9 @@ int main(int argc, char **argv)
 					" not '%s'\n", optarg);
 				return 2;
 			}
+			break;
+		case 'R':
+			root = optarg;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -401,6 +401,18 @@ int main(int argc, char **argv)
 		}
 		return bind_device(argv[optind + 1], *command == 'b') ? 1 : 0;
 	}
+	if (!strcmp(command, "doctor")) {
+		if (seconds) {
+			fputs("stackmap: doctor looks once: it takes no --watch\n", stderr);
+			return 2;
+		}
+		ret = doctor(argv + optind + 1, argc - optind - 1, json, root);
+		goto out;
+	}
+	if (*root) {
+		fputs("stackmap: --sysroot is for doctor\n", stderr);
+		return 2;
+	}
 	if (optind + 1 < argc) {
 		fprintf(stderr, "stackmap: unexpected argument '%s': see --help\n",
 			argv[optind + 1]);
@@ -409,7 +421,7 @@ int main(int argc, char **argv)
 	if (!strcmp(command, "list") && !json && !seconds) {
 		ret = list();
 	} else if (!strcmp(command, "stats")) {
-		ret = seconds ? watch(seconds, json) : stats(json);
+		ret = seconds ? watch(seconds, json) : json ? stats_json() : stats();
 	} else if (!strcmp(command, "list")) {
 		fputs("stackmap: list takes no options: did you mean stats?\n", stderr);
 		return 2;
@@ -418,9 +430,11 @@ int main(int argc, char **argv)
 			"stackmap: which command%s? See --help\n", command);
 		return 2;
 	}
+	ret = ret ? 1 : 0;
+out:
 	if (fflush(stdout) || ferror(stdout)) {
 		perror("stackmap: writing");
 		return 1;
 	}
-	return ret ? 1 : 0;
+	return ret;
 }

@@ -118,9 +118,18 @@ $(O)/tests/test_binary: tests/unit/test_binary.c apps/binary.h apps/http.h
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined \
 		-fno-sanitize-recover=all -o $@ $< -lcmocka
 
-# All that test-lib and test-http run, at once
+# All that test-lib, test-http and test-tools run, at once
 .PHONY: unit-programs
-unit-programs: $(LIB_TESTS) $(O)/tests/test_binary $(addprefix $(O)/tests/test_http.,$(or $(http_parsers),http_parser))
+unit-programs: $(LIB_TESTS) $(O)/tests/stackmap $(O)/tests/test_binary $(addprefix $(O)/tests/test_http.,$(or $(http_parsers),http_parser))
+
+# The stackmap command, with sanitizers
+$(O)/tests/stackmap: $(TOOL_SRCS) $(LIB_SRCS) $(wildcard tools/*.h tools/doctor/*.h include/*.h) | need-cc need-tools
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iinclude $(CPPFLAGS) -O1 -g -Wall -Wextra \
+		-fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
+.PHONY: test-tools
+test-tools: $(O)/tests/stackmap
+	tests/unit/doctor.sh $<
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
 

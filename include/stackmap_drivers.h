@@ -11,7 +11,7 @@
 /* How it was established that a driver keeps to the rule, and on what condition */
 enum {
 	SM_TESTED = 1 << 0,	/* reconfigured under an owner here: t_claim.c, tests/nics */
-	SM_READ = 1 << 1,	/* every path that stops or replaces its rings was read, in 6.12 */
+	SM_READ = 1 << 1,	/* every path that stops or replaces its rings was read, in 6.12; in 6.1 they are the same */
 	SM_REFUSED = 1 << 2,	/* was read, and breaks the rule: not even with any_driver */
 	SM_ONE_QUEUE = 1 << 3,	/* with more its instances are not in the order of its queues */
 	SM_NO_XDP = 1 << 4,	/* breaks the rule while an XDP program is attached */

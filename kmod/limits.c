@@ -132,7 +132,7 @@ int sm_limits_room(unsigned long pages)
 
 /*
  * An sk_buff for TCP's transmit queue and its head, as the slab rounds them up:
- * 1280 bytes of truesize in 6.12
+ * 1280 bytes of truesize in 6.1 and 6.12
  */
 #define SM_SKB_COST	1536
 /* What TCP takes though the socket's send buffer is full: its last sk_buff's rest */

@@ -63,7 +63,7 @@
 
 /*
  * The instance that serves a receive queue. Drivers that tell do so with
- * netif_queue_set_napi(). The others (virtio_net in 6.12 is one) add the
+ * netif_queue_set_napi(). The others (virtio_net in 6.12 is one; all before 6.8) add the
  * instances of their receive queues in the order of the queues, so that these
  * have ascending ids; instances for transmit only have no id, or come later. With
  * fewer instances than queues (ixgbe without enough vectors) they share them in

@@ -290,7 +290,8 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 	/*
 	 * Not napi_alloc_skb(): its heads are a quarter of a page each, and where
 	 * init_on_alloc is on, as in Debian, every one of these is cleared. This
-	 * size has a slab cache of its own.
+	 * size has a slab cache of its own, from 6.3 on; before that it is kmalloc-1k, where a
+	 * kilobyte is cleared.
 	 */
 	skb = __alloc_skb(NET_SKB_PAD + SM_HEAD, GFP_ATOMIC | __GFP_NOWARN, SKB_ALLOC_NAPI,
 			  NUMA_NO_NODE);

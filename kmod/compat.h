@@ -24,13 +24,21 @@
 #endif
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
 #include <net/gro.h>
+#include <net/netdev_lock.h>
 #endif
+
+/* The newest series that the module was run on: main.c says so where the kernel is newer */
+#define SM_TESTED_UNTIL	KERNEL_VERSION(7, 3, 255)
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "stackmap needs Linux 6.1 or newer"
 #endif
 
-/* Whether somebody may be reconfiguring @dev: from 6.14 on a lock of its own can do for RTNL */
+/*
+ * Whether somebody may be reconfiguring @dev: from 6.14 on a lock of its own can do for
+ * RTNL. nic_napi.c has who holds which. Both are mutexes, and taken by a cmpxchg() also
+ * when they were waited for (__mutex_trylock_common()); handed over they are never free.
+ */
 static inline bool sm_netdev_is_locked(const struct net_device *dev)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
@@ -121,6 +129,18 @@ static inline void sm_napi_gro_flush(struct napi_struct *napi)
 		return;
 #endif
 	napi_gro_flush(napi, false);
+}
+
+/* -------------------------------------------------------------------- NAPI */
+
+/* Whether a thread polls an instance without end: possible from 6.18 on */
+static inline bool sm_napi_polled_busily(const struct napi_struct *napi)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	return test_bit(NAPI_STATE_THREADED_BUSY_POLL, &napi->state);
+#else
+	return false;
+#endif
 }
 
 /* ----------------------------------------------------- queueing discipline */

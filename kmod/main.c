@@ -15,6 +15,10 @@
 #include "port.h"
 #include "stackmap_version.h"
 
+#if LINUX_VERSION_CODE > SM_TESTED_UNTIL
+#pragma message("this kernel is newer than those that stackmap was tested on (" STACKMAP_TESTED_KERNELS ")")
+#endif
+
 struct sm_file {
 	struct mutex mutex;	/* one registration at a time */
 	struct sm_port *port;
@@ -237,4 +241,5 @@ module_exit(sm_exit);
 MODULE_DESCRIPTION("StackMap: the kernel's TCP over a dedicated NIC, from one system call");
 MODULE_AUTHOR("The StackMap maintainers");
 MODULE_VERSION(STACKMAP_VERSION);
+MODULE_INFO(tested, STACKMAP_TESTED_KERNELS);
 MODULE_LICENSE("GPL");

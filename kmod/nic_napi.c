@@ -28,15 +28,39 @@
  *  - RTNL is held, by whomever: nearly every reconfiguration has it from before it
  *    quiesces until the rings are whole again. drivers.c has the drivers of which
  *    that was read or tested, and the others are refused;
+ *  - the device's own lock is held (dev->lock, from 6.14 on), which can do for RTNL;
  *  - the device is detached, not running, or without carrier: error recovery
  *    (AER), suspend and resets that do not take RTNL detach it first, or take its
  *    carrier (e1000e's runtime suspend, xen-netfront's reconnect);
  *  - the instance has DISABLE set: napi_disable() waits for it.
  *
+ * Who holds what around a change of the rings, from 6.14 on. "Ops locked" are devices of
+ * which netdev_need_ops_lock() is true (bnxt, mlx5, mana ...):
+ *
+ *					ops locked		others
+ *	open, stop, MTU, features,
+ *	XDP, AF_XDP			RTNL and dev->lock	RTNL
+ *	ethtool, before 7.2		RTNL and dev->lock	RTNL
+ *	ethtool, from 7.2 on		dev->lock, RTNL if	RTNL
+ *					the driver asks for it
+ *	queue management: memory
+ *	providers, leased queues	dev->lock		not to be had
+ *	napi_disable(), napi_enable(), threads, settings of an instance:
+ *					dev->lock		dev->lock
+ *	the driver's own resets		one of them, or detached, or without carrier, or
+ *					napi_disable(): drivers.c
+ *
+ * So one of the two is held from R1 to R3 in each case, and P looks at both, whatever the
+ * device. (dev->lock of another device does not matter: a queue that is leased to a
+ * virtual device is changed with the locks of both held.) A thread that polls the
+ * instance (threaded NAPI) is a softirq to this: it runs when the instance is scheduled,
+ * and who stops it waits for the claim with dev->lock held (napi_stop_kthread()). One
+ * that polls busily (from 6.18 on) keeps SCHED: there is no claim until it is told to stop.
+ *
  * The proof. A reconfigurer R and a port P each write first and look then:
  *
- *	R1 takes RTNL, detaches, carrier off	P1 sets SCHED, if it was clear
- *	R2 looks at SCHED, waits while it is set	P2 looks at RTNL and the device
+ *	R1 takes a lock, detaches, carrier off	P1 sets SCHED, if it was clear
+ *	R2 looks at SCHED, waits while it is set	P2 looks at the locks and the device
  *	R3 changes the rings			P3 polls, or gives SCHED back
  *
  * R1 and P1 are locked read-modify-write instructions: full barriers on x86, the
@@ -48,7 +72,7 @@
  * of P's. P1 fails while R holds SCHED itself (napi_disable()), and a reconfigurer
  * who is done leaves the instance as an interrupt finds it.
  *
- * A sync cannot hold RTNL itself. Other uses of RTNL are taken for a reconfiguration
+ * A sync cannot hold the locks itself. Other uses of them are taken for a reconfiguration
  * of this device, too: the NIC is an ordinary one for that long.
  */
 #include "nic.h"
@@ -61,38 +85,48 @@
 #include <net/busy_poll.h>
 #include <uapi/stackmap.h>
 
+/* The next instance after @napi in the list that may be for receiving, or NULL. Under RCU */
+static struct napi_struct *sm_napi_next(struct net_device *dev, struct napi_struct *napi)
+{
+	list_for_each_entry_continue_rcu(napi, &dev->napi_list, dev_list)
+		if (!test_bit(NAPI_STATE_NO_BUSY_POLL, &napi->state))
+			return napi;
+	return NULL;
+}
+
 /*
  * The instance that serves a receive queue. Drivers that tell do so with
  * netif_queue_set_napi(). The others (virtio_net in 6.12 is one; all before 6.8) add the
- * instances of their receive queues in the order of the queues, so that these
- * have ascending ids; instances for transmit only have no id, or come later. With
+ * instances of their receive queues in the order of the queues. Instances for
+ * transmit only are marked (netif_napi_add_tx()), or are added later. With
  * fewer instances than queues (ixgbe without enough vectors) they share them in
- * ways of their own: not to be told.
+ * ways of their own: not to be told. Under RCU.
+ *
+ * The list has what was added last in front. (From 6.13 on those with a napi_config
+ * come back to where they were, and ids do not tell the order any more: each
+ * napi_enable() gives a new one.) So queue N is the one that has N behind it. One
+ * walk finds it, N steps behind the walk, as under RCU a list has no way back.
  */
 static struct napi_struct *sm_napi_find(struct net_device *dev, u32 queue)
 {
 	struct napi_struct *told = sm_rx_queue_napi(dev, queue);
-	struct napi_struct *napi, *best = NULL, *found = NULL;
-	unsigned int past = MIN_NAPI_ID - 1;
-	u32 n;
+	struct napi_struct *napi, *first = NULL, *found = NULL;
+	u32 n = 0;
 
-	for (n = 0; n < dev->real_num_rx_queues; n++) {
-		best = NULL;
-		list_for_each_entry_rcu(napi, &dev->napi_list, dev_list,
-					lockdep_rtnl_is_held()) {
-			if (napi == told)
-				return napi;
-			if (napi->napi_id > past &&
-			    (!best || napi->napi_id < best->napi_id))
-				best = napi;
-		}
-		if (!best)
+	list_for_each_entry_rcu(napi, &dev->napi_list, dev_list) {
+		if (napi == told)
+			return napi;
+		if (test_bit(NAPI_STATE_NO_BUSY_POLL, &napi->state))
+			continue;
+		if (!n)
+			first = napi;
+		if (n++ < queue)
+			continue;
+		found = found ? sm_napi_next(dev, found) : first;
+		if (!found)
 			return NULL;
-		if (n == queue)
-			found = best;
-		past = best->napi_id;
 	}
-	return found;
+	return n < READ_ONCE(dev->real_num_rx_queues) ? NULL : found;
 }
 
 static int sm_napi_open(struct sm_nic *nic)
@@ -104,6 +138,9 @@ static int sm_napi_open(struct sm_nic *nic)
 	/* Some drivers delete instances without RTNL (virtio_net, when it freezes) */
 	rcu_read_lock();
 	napi = sm_napi_find(nic->dev, nic->queue);
+	if (napi && sm_napi_polled_busily(napi) && net_ratelimit())
+		netdev_warn(nic->dev, "stackmap: a kernel thread polls queue %u busily: it cannot be claimed until that ends\n",
+			    nic->queue);
 	rcu_read_unlock();
 	return napi ? sm_driver_allowed(nic) : -EOPNOTSUPP;
 }

@@ -79,12 +79,12 @@ struct sm_sock {
 /*
  * Packets of @sk go out on the queue of its port, so that a NIC which steers by
  * that (as a virtio one does) has the answers come in there. The network core
- * forgets this when the socket's route changes.
+ * forgets this when the socket's route changes, and newer ones when nobody has said it
+ * for a second (net.core.txq_reselection_ms): so it is said with every write.
  */
 static inline void sm_sock_use_queue(struct sock *sk, int queue)
 {
-	if (unlikely(sk_tx_queue_get(sk) != queue))
-		sk_tx_queue_set(sk, queue);
+	sk_tx_queue_set(sk, queue);
 }
 
 /* Closed, or as good as: it delivers and sends nothing any more */

@@ -197,6 +197,11 @@ static struct sm_virtio *sm_virtio_alloc(struct virtio_device *vdev, u16 npairs)
 		return NULL;
 	}
 
+	/*
+	 * Its own class, as a port's registration takes its lock inside the list of ports', and
+	 * notifiers of other devices come to that list with theirs held.
+	 */
+	netdev_lockdep_set_classes(netdev);
 	SET_NETDEV_DEV(netdev, &vdev->dev);
 	netdev->netdev_ops = &sm_virtio_netdev_ops;
 	netdev->ethtool_ops = &sm_virtio_ethtool_ops;

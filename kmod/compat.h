@@ -39,13 +39,18 @@
  * RTNL. nic_napi.c has who holds which. Both are mutexes, and taken by a cmpxchg() also
  * when they were waited for (__mutex_trylock_common()); handed over they are never free.
  */
-static inline bool sm_netdev_is_locked(const struct net_device *dev)
+static inline bool sm_netdev_own_lock_is_held(const struct net_device *dev)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
-	if (mutex_is_locked(&((struct net_device *)dev)->lock))
-		return true;
+	return mutex_is_locked(&((struct net_device *)dev)->lock);
+#else
+	return false;
 #endif
-	return rtnl_is_locked();
+}
+
+static inline bool sm_netdev_is_locked(const struct net_device *dev)
+{
+	return sm_netdev_own_lock_is_held(dev) || rtnl_is_locked();
 }
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
@@ -132,6 +137,12 @@ static inline void sm_napi_gro_flush(struct napi_struct *napi)
 }
 
 /* -------------------------------------------------------------------- NAPI */
+
+/* The instance of which a driver said that it serves a receive queue */
+static inline struct napi_struct *sm_rx_queue_napi(struct net_device *dev, u32 queue)
+{
+	return READ_ONCE(__netif_get_rx_queue(dev, queue)->napi);
+}
 
 /* Whether a thread polls an instance without end: possible from 6.18 on */
 static inline bool sm_napi_polled_busily(const struct napi_struct *napi)

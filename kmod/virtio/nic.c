@@ -157,7 +157,8 @@ static bool sm_virtio_claim(struct sm_nic *nic)
 	struct sm_virtio_pair *p = sm_virtio_pair_of_nic(nic);
 
 	/* Down: the queues may be gone, and NAPI is disabled */
-	if (!sm_nic_works(nic) || !sm_napi_take(nic->napi, 0))
+	if (!sm_nic_works(nic) || sm_netdev_own_lock_is_held(nic->dev) ||
+	    !sm_napi_take(nic->napi, 0))
 		return false;
 	virtqueue_disable_cb(p->rvq);
 	__netif_tx_lock(sm_virtio_txq(p), smp_processor_id());
@@ -168,10 +169,15 @@ static bool sm_virtio_claim(struct sm_nic *nic)
 	return true;
 }
 
-/* This driver takes the instance with napi_disable() before it changes anything */
+/*
+ * This driver takes the instance with napi_disable() before it changes anything. But who
+ * stops the thread of an instance waits for it without DISABLE, with the device's lock
+ * held (napi_stop_kthread(), in newer kernels): that ends the claim, and it is not made anew.
+ */
 static bool sm_virtio_wanted(const struct sm_nic *nic)
 {
-	return test_bit(NAPI_STATE_DISABLE, &nic->napi->state);
+	return test_bit(NAPI_STATE_DISABLE, &nic->napi->state) ||
+	       sm_netdev_own_lock_is_held(nic->dev);
 }
 
 static void sm_virtio_release(struct sm_nic *nic)

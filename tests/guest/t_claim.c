@@ -184,6 +184,22 @@ TEST_NIC(claim_mtu_is_soon, 120)
 	soon(set_mtu, 1400, 1500);
 }
 
+/* Who stops the instance's thread waits for it, in newer kernels, and holds the device's lock only */
+static void set_threaded(int on)
+{
+	FILE *f = fopen("/sys/class/net/" IFNAME "/threaded", "w");
+
+	CHECK(f);
+	CHECKF(fprintf(f, "%d\n", on) > 0 && !fclose(f), "threaded %d: %s", on, strerror(errno));
+}
+
+TEST_NIC(claim_thread_stops_soon, 60)
+{
+	set_threaded(1);
+	soon(set_threaded, 0, 1);
+	set_threaded(0);
+}
+
 TEST_NIC(claim_down_is_soon, 120)
 {
 	soon(set_up, 0, 1);

@@ -34,18 +34,27 @@ static double bound(double base)
 	return 2 * base + 0.3 * slow();
 }
 
-/* An owner that syncs for @on ms and sleeps for @off, until it is killed */
+/* An owner that syncs for @on ms and sleeps for @off, until it is killed. It has its port on return */
 static pid_t owner_start(int on, int off)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 64);
-	pid_t pid = fork();
 	struct sm sm;
 	double end;
+	pid_t pid;
+	int p[2];
+	char c;
 
-	if (pid)
+	CHECK(!pipe(p));
+	pid = fork();
+	if (pid) {
+		close(p[1]);
+		EQ(read(p[0], &c, 1), 1);
+		close(p[0]);
 		return pid;
+	}
 	reg.stall_us = STACKMAP_STALL_MAX_US;
 	sm_new(&sm, &reg);
+	EQ(write(p[1], "", 1), 1);
 	for (;;) {
 		end = mono() + on / 1e3;
 		do {

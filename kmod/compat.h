@@ -136,24 +136,6 @@ static inline void sm_napi_gro_flush(struct napi_struct *napi)
 	napi_gro_flush(napi, false);
 }
 
-/* -------------------------------------------------------------------- NAPI */
-
-/* The instance of which a driver said that it serves a receive queue */
-static inline struct napi_struct *sm_rx_queue_napi(struct net_device *dev, u32 queue)
-{
-	return READ_ONCE(__netif_get_rx_queue(dev, queue)->napi);
-}
-
-/* Whether a thread polls an instance without end: possible from 6.18 on */
-static inline bool sm_napi_polled_busily(const struct napi_struct *napi)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
-	return test_bit(NAPI_STATE_THREADED_BUSY_POLL, &napi->state);
-#else
-	return false;
-#endif
-}
-
 /* ----------------------------------------------------- queueing discipline */
 
 /* The second argument came between 6.12 and 7.3: whether what waits there is dropped */
@@ -225,6 +207,16 @@ static inline void netif_queue_set_napi(struct net_device *dev, unsigned int que
 {
 }
 #endif
+
+/* Whether a thread polls an instance without end: possible from 6.18 on */
+static inline bool sm_napi_polled_busily(const struct napi_struct *napi)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	return test_bit(NAPI_STATE_THREADED_BUSY_POLL, &napi->state);
+#else
+	return false;
+#endif
+}
 
 /* What an XDP program redirects is in a per-CPU variable before 6.11, that needs no setting up */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)

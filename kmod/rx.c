@@ -265,6 +265,44 @@ static int sm_rx_actor_credit(read_descriptor_t *desc, struct sk_buff *skb,
 	return done;
 }
 
+/*
+ * The only skb that waits, if it is nothing but payload: most requests are that. Then
+ * the actor, tcp_recv_skb() and tcp_read_done() do what tcp_read_sock() does, which
+ * looks into the queue four times to take one skb out of it.
+ */
+static struct sk_buff *sm_rx_lone(struct sock *sk, u32 *off)
+{
+	struct sk_buff *skb = skb_peek(&sk->sk_receive_queue);
+
+	if (!skb_queue_is_last(&sk->sk_receive_queue, skb) ||
+	    unlikely(TCP_SKB_CB(skb)->tcp_flags & (TCPHDR_SYN | TCPHDR_FIN)) ||
+	    unlikely(tcp_sk(sk)->urg_data))
+		return NULL;
+	*off = tcp_sk(sk)->copied_seq - TCP_SKB_CB(skb)->seq;
+	return likely(*off < skb->len) ? skb : NULL;
+}
+
+/* Deliver the payload of a socket that has some */
+static void sm_rx_read(struct sm_rx *rx, struct sock *sk)
+{
+	bool bounded = unlikely(rx->ss->credit != SM_CREDIT_ALL);
+	struct sk_buff *skb;
+	int done;
+	u32 off;
+
+	skb = sm_rx_lone(sk, &off);
+	if (!skb) {
+		tcp_read_sock(sk, &rx->desc, bounded ? sm_rx_actor_credit : sm_rx_actor);
+		return;
+	}
+	if (bounded)
+		done = sm_rx_actor_credit(&rx->desc, skb, off, skb->len - off);
+	else
+		done = sm_rx_actor(&rx->desc, skb, off, skb->len - off);
+	if (done)
+		tcp_read_done(sk, done);
+}
+
 /* Whether a connect() has finished. It may have ended since, with the peer's FIN */
 static bool sm_rx_has_connected(const struct sock *sk)
 {
@@ -409,8 +447,7 @@ static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
 		if (unlikely(sk->sk_shutdown & RCV_SHUTDOWN))
 			clear_bit(SM_TOLD_FIN, &rx->ss->bits);
 		rx->desc.count = 1;
-		tcp_read_sock(sk, &rx->desc, likely(rx->ss->credit == SM_CREDIT_ALL) ?
-			      sm_rx_actor : sm_rx_actor_credit);
+		sm_rx_read(rx, sk);
 		/* Without credit it is done until there is some, or something else happens */
 		if (!rx->desc.count && !rx->err && rx->ss->credit)
 			return false;

@@ -30,6 +30,9 @@
 /* Transmit slots of one socket that become one write */
 #define SM_TX_BATCH	64
 
+/* Sockets that are found by their number at once: a power of two */
+#define SM_NEAR		1024
+
 /*
  * STACKMAP_IOC_WAKE: which syncs a wake has met. Who sleeps in poll() syncs before, with
  * STACKMAP_SYNC_SLEEP: if that took the wake, the sleep after it would not be woken.
@@ -95,8 +98,20 @@ struct sm_port {
 	struct socket *lsm_sock;	/* see lsm.c */
 
 	struct xarray by_fd;		/* number -> attached socket, under RCU */
+	struct sm_sock __rcu *near[SM_NEAR]; /* some of these, found without a walk */
 	wait_queue_head_t *wait;	/* poll(); the file's */
 };
+
+/* The socket with a number, or NULL; under RCU */
+static inline struct sm_sock *sm_port_sock(struct sm_port *port, s32 fd)
+{
+	struct sm_sock *ss;
+
+	if (unlikely(fd < 0))
+		return NULL;
+	ss = rcu_dereference(port->near[fd % SM_NEAR]);
+	return likely(ss && ss->fd == fd) ? ss : xa_load(&port->by_fd, fd);
+}
 
 /* register.c, above ports.c */
 struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_t *wait);

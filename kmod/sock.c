@@ -29,27 +29,6 @@ void sm_sock_ready(struct sm_sock *ss)
 }
 
 /**
- * sm_sock_hold() - make a socket that was found safe to lock
- * @ss: found under RCU or the port's list_lock, and still under it
- * @sk: its socket, as read from @ss
- *
- * Return: whether it is alive. The caller has to sock_put() it then.
- */
-bool sm_sock_hold(struct sm_sock *ss, struct sock *sk)
-{
-	if (unlikely(!refcount_inc_not_zero(&sk->sk_refcnt)))
-		return false;
-	/*
-	 * TCP sockets are SLAB_TYPESAFE_BY_RCU: it may have been freed and be
-	 * another one by now.
-	 */
-	if (likely(rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss))
-		return true;
-	sock_put(sk);
-	return false;
-}
-
-/**
  * sm_sock_stray() - a socket is to be detached at the end of the sync, which can sleep
  * @ss: an attached socket, under RCU
  *
@@ -79,6 +58,7 @@ int sm_sock_link(struct sm_sock *ss)
 	err = xa_err(xa_store_bh(&port->by_fd, ss->fd, ss, SM_GFP_USER));
 	if (err)
 		return err;
+	rcu_assign_pointer(port->near[ss->fd % SM_NEAR], ss);
 	spin_lock_bh(&port->list_lock);
 	list_add_tail(&ss->all, &port->socks);
 	port->nsocks++;
@@ -96,6 +76,7 @@ void sm_sock_unlink(struct sm_sock *ss)
 
 	/* Another socket may have this number by now */
 	xa_cmpxchg_bh(&port->by_fd, ss->fd, ss, NULL, 0);
+	unrcu_pointer(cmpxchg(&port->near[ss->fd % SM_NEAR], RCU_INITIALIZER(ss), NULL));
 	spin_lock_bh(&port->list_lock);
 	if (!list_empty(&ss->all)) {
 		list_del_init(&ss->all);

@@ -10,7 +10,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/types.h>
-#include <net/inet_sock.h>
+#include <net/inet_connection_sock.h>
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
@@ -87,6 +87,27 @@ static inline void sm_sock_use_queue(struct sock *sk, int queue)
 	sk_tx_queue_set(sk, queue);
 }
 
+/**
+ * sm_sock_hold() - make a socket that was found safe to lock
+ * @ss: found under RCU or the port's list_lock, and still under it
+ * @sk: its socket, as read from @ss
+ *
+ * Return: whether it is alive. The caller has to sock_put() it then.
+ */
+static inline bool sm_sock_hold(struct sm_sock *ss, struct sock *sk)
+{
+	if (unlikely(!refcount_inc_not_zero(&sk->sk_refcnt)))
+		return false;
+	/*
+	 * TCP sockets are SLAB_TYPESAFE_BY_RCU: it may have been freed and be
+	 * another one by now.
+	 */
+	if (likely(rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) == ss))
+		return true;
+	sock_put(sk);
+	return false;
+}
+
 /* Closed, or as good as: it delivers and sends nothing any more */
 static inline bool sm_sock_is_over(const struct sm_sock *ss, const struct sock *sk)
 {
@@ -114,7 +135,6 @@ static inline bool sm_sock_is_unconnected(const struct sock *sk)
 
 /* sock.c */
 void sm_sock_ready(struct sm_sock *ss);
-bool sm_sock_hold(struct sm_sock *ss, struct sock *sk);
 void sm_sock_stray(struct sm_sock *ss);
 int sm_sock_link(struct sm_sock *ss);
 void sm_sock_unlink(struct sm_sock *ss);

@@ -307,7 +307,7 @@ static void sm_tx_settle(struct sm_port *port, int ret)
 static __always_inline int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen,
 					struct sm_sock **ss, struct sock **sk)
 {
-	*ss = fd < 0 ? NULL : xa_load(&port->by_fd, fd);
+	*ss = sm_port_sock(port, fd);
 	if (!*ss)
 		return -EBADF;
 	if (gen && gen != (*ss)->gen)

@@ -42,6 +42,7 @@ struct sm_tx_batch {
 	u32 gen;
 	u32 n;
 	u32 bytes;
+	u32 idles;	/* slots with an idle frame */
 	bool copy;	/* no idle frames are left: TCP has to copy */
 	struct sm_tx_slot slot[SM_TX_BATCH];
 	union {
@@ -101,6 +102,7 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 
 	b->n = 0;
 	b->bytes = 0;
+	b->idles = 0;
 	b->copy = false;
 	do {
 		const struct stackmap_slot *slot = &port->tx.shared->slots[i];
@@ -120,8 +122,10 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 				break;
 			b->copy = s->idle == SM_NO_FRAME;
 			/* No other slot can name either of the two from now on */
-			if (!b->copy)
+			if (!b->copy) {
 				sm_frame_hold(&port->frames, s->frame, SM_SENDING);
+				b->idles++;
+			}
 		}
 		if (b->copy) {
 			b->kvec[b->n].iov_base =
@@ -271,6 +275,11 @@ static void sm_tx_settle(struct sm_port *port, int ret)
 	else
 		port->stats.tx_handed_bytes += left;
 	port->stats.tx_slots += b->n;
+	/* All taken, and each slot keeps its buffer */
+	if (left == b->bytes && !b->idles) {
+		port->tx.tail = (port->tx.tail + b->n) & port->tx.mask;
+		return;
+	}
 
 	for (j = 0; j < b->n; j++) {
 		struct stackmap_slot *slot = &port->tx.shared->slots[port->tx.tail];

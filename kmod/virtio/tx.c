@@ -3,9 +3,10 @@
  * tx.c - from the stack to the transmit ring
  *
  * Packets go to the device by reference, header and payload as separate
- * descriptors. In an owner's sync the doorbell rings for every few packets and
- * after the last: early enough for the device to work on the first ones while
- * the others are made, and seldom enough to cost little.
+ * descriptors; small ones are copied into one (SM_VIRTIO_SMALL). In an owner's
+ * sync the doorbell rings for every few packets and after the last: early enough
+ * for the device to work on the first ones while the others are made, and seldom
+ * enough to cost little.
  *
  * The queue is stopped before the ring is full, and byte queue limits stop it
  * before that: what the device cannot have yet waits in the queueing discipline,
@@ -24,40 +25,128 @@
  */
 #define SM_VIRTIO_BURST	8
 
-/* Returns 0, or -ENOSPC or another errno when the ring does not take it now */
-static int sm_virtio_add(struct sm_virtio_pair *p, struct sk_buff *skb)
-{
-	struct sm_virtio *dev = p->dev;
-	struct virtio_net_hdr_mrg_rxbuf *hdr;
-	bool pushed;
-	int n;
+/* What the driver has in skb->cb */
+struct sm_virtio_cb {
+	struct virtio_net_hdr_mrg_rxbuf hdr;	/* if there is no room for it before the packet */
+	void *small;				/* the copy that the device sends, or NULL */
+};
 
-	pushed = !skb_header_cloned(skb) && skb_headroom(skb) >= dev->hdr_len &&
-		 IS_ALIGNED((unsigned long)skb->data - dev->hdr_len, __alignof__(*hdr));
-	if (pushed)
-		hdr = (void *)(skb->data - dev->hdr_len);
-	else
-		hdr = (void *)skb->cb;
-	BUILD_BUG_ON(sizeof(*hdr) > sizeof(skb->cb));
-	if (virtio_net_hdr_from_skb(skb, &hdr->hdr, virtio_is_little_endian(dev->vdev),
-				    false, 0))
-		return -EPROTO;
-	if (dev->hdr_len == sizeof(*hdr))
-		hdr->num_buffers = 0;
+static struct sm_virtio_cb *sm_virtio_cb(struct sk_buff *skb)
+{
+	BUILD_BUG_ON(sizeof(struct sm_virtio_cb) > sizeof(skb->cb));
+	return (struct sm_virtio_cb *)skb->cb;
+}
+
+static void sm_virtio_small_put(struct sm_virtio_pair *p, void *small)
+{
+	*(void **)small = p->small;
+	p->small = small;
+}
+
+/* There were never as many on their way */
+static noinline void sm_virtio_small_more(struct sm_virtio_pair *p)
+{
+	struct page *page;
+	u32 off;
+
+	if (p->small_pages == SM_VIRTIO_SMALL_PAGES)
+		return;
+	page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
+	if (!page)
+		return;
+	p->small_page[p->small_pages++] = page;
+	for (off = 0; off < PAGE_SIZE; off += SM_VIRTIO_SMALL)
+		sm_virtio_small_put(p, page_address(page) + off);
+}
+
+/* A buffer to copy a packet of @len bytes into, or NULL */
+static void *sm_virtio_small_get(struct sm_virtio_pair *p, u32 len)
+{
+	void *small;
+
+	if (len > SM_VIRTIO_SMALL - p->dev->hdr_len)
+		return NULL;
+	if (unlikely(!p->small))
+		sm_virtio_small_more(p);
+	small = p->small;
+	if (likely(small))
+		p->small = *(void **)small;
+	return small;
+}
+
+/* Header and payload as they are, as so many descriptors as it takes. Returns as sm_virtio_add() */
+static int sm_virtio_add_pieces(struct sm_virtio_pair *p, struct sk_buff *skb, void *hdr, bool pushed)
+{
+	u32 hdr_len = p->dev->hdr_len;
+	int n;
 
 	sg_init_table(p->sg, skb_shinfo(skb)->nr_frags + (pushed ? 1 : 2));
 	if (pushed) {
-		__skb_push(skb, dev->hdr_len);
+		__skb_push(skb, hdr_len);
 		n = skb_to_sgvec(skb, p->sg, 0, skb->len);
-		__skb_pull(skb, dev->hdr_len);
+		__skb_pull(skb, hdr_len);
 	} else {
-		sg_set_buf(p->sg, hdr, dev->hdr_len);
+		sg_set_buf(p->sg, hdr, hdr_len);
 		n = skb_to_sgvec(skb, p->sg + 1, 0, skb->len);
 		n += n > 0;
 	}
 	if (unlikely(n < 0))
 		return n;
 	return virtqueue_add_outbuf(p->tvq, p->sg, n, skb, GFP_ATOMIC);
+}
+
+/* A copy of it all. (No frag_list: the driver has no NETIF_F_FRAGLIST. No high memory: x86-64) */
+static int sm_virtio_add_small(struct sm_virtio_pair *p, struct sk_buff *skb, void *small)
+{
+	const struct skb_shared_info *si = skb_shinfo(skb);
+	u32 hdr_len = p->dev->hdr_len;
+	void *to = small + hdr_len;
+	u32 i, len;
+
+	len = skb_headlen(skb);
+	memcpy(to, skb->data, len);
+	for (i = 0; i < si->nr_frags; i++) {
+		to += len;
+		len = skb_frag_size(&si->frags[i]);
+		memcpy(to, skb_frag_address(&si->frags[i]), len);
+	}
+	sg_set_buf(&p->small_sg, small, hdr_len + skb->len);
+	return virtqueue_add_outbuf(p->tvq, &p->small_sg, 1, skb, GFP_ATOMIC);
+}
+
+/* Returns 0, or -ENOSPC or another errno when the ring does not take it now */
+static int sm_virtio_add(struct sm_virtio_pair *p, struct sk_buff *skb)
+{
+	struct sm_virtio *dev = p->dev;
+	struct virtio_net_hdr_mrg_rxbuf *hdr;
+	void *small = NULL;
+	bool pushed;
+	int err;
+
+	pushed = !skb_header_cloned(skb) && skb_headroom(skb) >= dev->hdr_len &&
+		 IS_ALIGNED((unsigned long)skb->data - dev->hdr_len, __alignof__(*hdr));
+	if (!pushed || skb_is_nonlinear(skb))
+		small = sm_virtio_small_get(p, skb->len);
+	sm_virtio_cb(skb)->small = small;
+	if (small)
+		hdr = small;
+	else if (pushed)
+		hdr = (void *)(skb->data - dev->hdr_len);
+	else
+		hdr = &sm_virtio_cb(skb)->hdr;
+	err = -EPROTO;
+	if (unlikely(virtio_net_hdr_from_skb(skb, &hdr->hdr, virtio_is_little_endian(dev->vdev),
+					     false, 0)))
+		goto put;
+	if (dev->hdr_len == sizeof(*hdr))
+		hdr->num_buffers = 0;
+	err = small ? sm_virtio_add_small(p, skb, small) : sm_virtio_add_pieces(p, skb, hdr, pushed);
+	if (likely(!err))
+		return 0;
+put:
+	if (small)
+		sm_virtio_small_put(p, small);
+	return err;
 }
 
 /* One more of @counter, which is in p->tx */
@@ -104,8 +193,12 @@ void sm_virtio_reap(struct sm_virtio_pair *p, int budget)
 
 	sm_virtio_tx_tell(p);
 	while ((skb = virtqueue_get_buf(p->tvq, &len))) {
+		void *small = sm_virtio_cb(skb)->small;
+
 		packets++;
 		bytes += skb->len;
+		if (small)
+			sm_virtio_small_put(p, small);
 		napi_consume_skb(skb, budget);
 	}
 	if (packets) {
@@ -228,6 +321,9 @@ void sm_virtio_tx_drain(struct sm_virtio_pair *p)
 
 	while ((skb = virtqueue_detach_unused_buf(p->tvq)))
 		dev_kfree_skb(skb);
+	p->small = NULL;
+	while (p->small_pages)
+		__free_page(p->small_page[--p->small_pages]);
 	p->unrung = 0;
 	p->untold = 0;
 	netdev_tx_reset_queue(sm_virtio_txq(p));

@@ -26,6 +26,13 @@
 
 /* Header, linear part and fragments, with one to spare */
 #define SM_VIRTIO_SG		(MAX_SKB_FRAGS + 3)
+/*
+ * A packet of several pieces is copied into one of so many bytes, the device's header
+ * included: that is less work than a table of descriptors, which has to be allocated, and
+ * takes one place in the ring, too. At most so many pages of such buffers for a pair.
+ */
+#define SM_VIRTIO_SMALL		512
+#define SM_VIRTIO_SMALL_PAGES	32
 /* Without memory for receive buffers, or for what is to be sent: when to try again */
 #define SM_VIRTIO_RETRY		(HZ / 10)
 
@@ -60,6 +67,11 @@ struct sm_virtio_stats {
  * @unrung: packets in the ring that the device was not told of
  * @untold: bytes in the ring that the byte queue limits were not told of
  * @sg: of the packet being sent
+ * @small_sg: likewise, of one that was copied
+ * @small: free buffers for these, each with a pointer to the next; guarded, as all down to
+ *	@small_pages, by the transmit lock
+ * @small_page: the pages that they are on
+ * @small_pages: how many
  * @rx, @tx: statistics
  */
 struct sm_virtio_pair {
@@ -82,6 +94,10 @@ struct sm_virtio_pair {
 	u32 unrung;
 	u32 untold;
 	struct scatterlist sg[SM_VIRTIO_SG];
+	struct scatterlist small_sg;
+	void *small;
+	struct page *small_page[SM_VIRTIO_SMALL_PAGES];
+	u32 small_pages;
 	struct u64_stats_sync tx_sync;
 	struct sm_virtio_stats tx;
 

@@ -171,6 +171,7 @@ static void sm_virtio_init_pair(struct sm_virtio *dev, u32 index)
 	u64_stats_init(&p->rx_sync);
 	u64_stats_init(&p->tx_sync);
 	timer_setup(&p->retry, sm_virtio_retry, 0);
+	sg_init_table(&p->rx_sg, 1);
 	sg_init_table(&p->small_sg, 1);
 	netif_napi_add(dev->netdev, &p->napi, sm_virtio_poll);
 }

@@ -45,12 +45,9 @@ static u32 sm_virtio_frame_of(const struct sm_virtio_pair *p, struct page *page)
 
 static int sm_virtio_post(struct sm_virtio_pair *p, struct page *page)
 {
-	struct scatterlist sg;
-
-	sg_init_table(&sg, 1);
-	sg_set_page(&sg, page, PAGE_SIZE, 0);
+	sg_set_page(&p->rx_sg, page, PAGE_SIZE, 0);
 	p->rx_unrung++;
-	return virtqueue_add_inbuf(p->rvq, &sg, 1, page, GFP_ATOMIC);
+	return virtqueue_add_inbuf(p->rvq, &p->rx_sg, 1, page, GFP_ATOMIC);
 }
 
 /* The ring does not want this buffer: back to where it came from */
@@ -341,9 +338,9 @@ drop:
 int sm_virtio_receive(struct sm_virtio_pair *p, int budget)
 {
 	u32 bytes = 0, packets = 0, dropped = 0;
+	struct sk_buff *first, **last = &first;
 	struct sk_buff *skb;
 	struct page *page;
-	LIST_HEAD(list);
 	int work = 0;
 	u32 len;
 
@@ -356,8 +353,10 @@ int sm_virtio_receive(struct sm_virtio_pair *p, int budget)
 		}
 		packets++;
 		bytes += skb->len + ETH_HLEN;
-		list_add_tail(&skb->list, &list);
+		*last = skb;
+		last = &skb->next;
 	}
+	*last = NULL;
 	if (!work) {
 		if (unlikely(p->rx_short))
 			sm_virtio_fill(p);
@@ -377,6 +376,10 @@ int sm_virtio_receive(struct sm_virtio_pair *p, int budget)
 	 */
 	if (work < budget || p->rx_unrung >= virtqueue_get_vring_size(p->rvq) / 2)
 		sm_virtio_ring_rx(p);
-	netif_receive_skb_list(&list);
+	while ((skb = first)) {
+		first = skb->next;
+		skb_mark_not_on_list(skb);
+		netif_receive_skb(skb);
+	}
 	return work;
 }

@@ -58,6 +58,7 @@ struct sm_virtio_stats {
  * @retry: tries again to have them, or wakes the queue, where no interrupt
  *	may come; armed by whoever has @napi or the transmit lock
  * @rx_unrung: receive buffers in the ring that the device was not told of
+ * @rx_sg: of the receive buffer that is put into the ring
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @tx_room: free descriptors that a packet may need: with fewer the queue is stopped
  * @tx_polled: an owner reaps in its syncs, and nobody wants an interrupt for what
@@ -84,6 +85,7 @@ struct sm_virtio_pair {
 	u32 rx_short;
 	struct timer_list retry;
 	u32 rx_unrung;
+	struct scatterlist rx_sg;
 	struct u64_stats_sync rx_sync;
 	struct sm_virtio_stats rx;
 

@@ -30,7 +30,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install uninstall clean
+.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install install-files uninstall clean
 all: lib apps tools
 everything: all bench-servers test-programs
 
@@ -159,7 +159,7 @@ instructions: everything
 profile: everything
 	bench/profile
 vm: need-vm everything
-	vm/shell --kernel $(FLAVOUR) --stage "$$(scripts/stage $(FLAVOUR) | tee /dev/stderr | tail -n 1)"
+	vm/shell --kernel $(FLAVOUR) --stage "$$(scripts/stage $(FLAVOUR) --full | tee /dev/stderr | tail -n 1)"
 
 # ------------------------------------- a machine that loads modules: install
 
@@ -173,6 +173,10 @@ install: need-install lib tools $(O)/stackmap-httpd
 	scripts/build-kmod --dir '$(KBUILD)' $(KMOD_FLAGS)
 	@mkdir -p $(O)/install
 	strip --strip-debug -o $(O)/install/stackmap.ko build/kmod/host/kmod/stackmap.ko
+	@$(to_install) install
+
+# Its second half, for a guest: scripts/stage has a module for another kernel
+install-files:
 	@$(to_install) install
 
 uninstall:

@@ -38,6 +38,7 @@ lines() { # PATTERN NAME MAKE-ARGUMENT...: make fails; what it says for itself i
 }
 lines 'no C compiler .nosuch-cc.*scripts/setup build' 'make without a compiler' CC=nosuch-cc all
 lines 'no HTTP parser.*libhttp-parser-dev' 'make without the HTTP parser' CPPFLAGS='-nostdinc -isystem '"$tmp" need-http
+lines 'no jansson.*libjansson-dev' 'make without the JSON library' CPPFLAGS='-nostdinc -isystem '"$tmp" need-tools
 lines 'no kernel headers in /nonexistent.*linux-headers' 'make install without kernel headers' KBUILD=/nonexistent install
 is "$(sed -n 's/^vm: //p' Makefile)" 'need-vm everything' 'make vm looks for what a guest needs first'
 

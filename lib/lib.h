@@ -10,7 +10,7 @@
  *	credit			heir
  *	end			heir list queue credit
  *	linger			clock list credit end
- *	schedule		list queue linger
+ *	schedule		heir list queue linger
  *	refuse			list queue credit schedule
  *	rx			schedule
  *	send			list park queue schedule

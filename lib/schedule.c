@@ -35,7 +35,8 @@ void stackmap_schedule_(struct stackmap_conn *conn)
 		}
 		/* where that fails there is an error to be told anyway */
 		conn->state |= CONN_SHUT_DONE;
-		shutdown(conn->fd, SHUT_WR);
+		if (stackmap_conn_live_(conn))
+			shutdown(conn->fd, SHUT_WR);
 	}
 	if (conn->state & CONN_WANT) {
 		if (unsent > conn->port->send_max / 2)
@@ -70,7 +71,8 @@ void stackmap_fail_(struct stackmap_conn *conn, int err)
 
 /*
  * After a sync: give the ring to the connections that wait for it, in turn. One
- * that is cut short goes to the end, the others keep their places.
+ * that is cut short goes to the end, the others keep their places. One whose
+ * descriptor was closed behind our back, and is another socket now, has failed.
  */
 void stackmap_run_pending_(struct stackmap_port *port)
 {
@@ -82,6 +84,10 @@ void stackmap_run_pending_(struct stackmap_port *port)
 		conn = port->pending.first;
 		more = conn != last;
 		stackmap_unlist_(conn);
+		if (__builtin_expect(!stackmap_conn_live_(conn), 0)) {
+			stackmap_fail_(conn, EBADF);
+			continue;
+		}
 		stackmap_pump_(conn);
 		stackmap_schedule_(conn);
 	}

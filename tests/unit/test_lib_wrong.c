@@ -228,6 +228,34 @@ static void test_attach_reused(void **state)
 	assert_memory_equal(fk_sock(fd)->out.p, "third", 5);
 }
 
+/* The same, and it had not sent all, nor shut down: nothing of that befalls the new one */
+static void test_pending_reused(void **state)
+{
+	static struct stackmap_conn new;
+
+	(void)state;
+	connect_one(&b, PLENTY);
+	connect_one(&a, PLENTY);
+	while (stackmap_tx_room(port))
+		assert_int_equal(stackmap_send(&b, "x", 1), 1);
+	assert_int_equal(stackmap_send(&a, "old", 3), 3);
+	assert_int_equal(stackmap_conn_shutdown(&a), 0);
+	close(a.fd);
+	connect_one(&new, PLENTY);
+	assert_int_equal(new.fd, a.fd);
+	for (int i = 0; i < 3; i++) {
+		stackmap_sync(port, 0);
+		assert_null(stackmap_next_refused(port));
+	}
+	assert_false(fk_sock(new.fd)->shut);
+	assert_int_equal(fk_sock(new.fd)->out.len, 0);
+	/* its owner is told, as of any connection that has failed */
+	assert_ptr_equal(stackmap_next_writable(port), &a);
+	FAILS(stackmap_send(&a, "more", 4), EBADF);
+	FAILS(stackmap_conn_close(&a), EBADF);
+	stackmap_conn_abort(&new);
+}
+
 static void test_close_twice(void **state)
 {
 	(void)state;
@@ -393,6 +421,7 @@ int main(void)
 		TEST(test_keep),
 		TEST(test_attach_live),
 		TEST(test_attach_reused),
+		TEST(test_pending_reused),
 		TEST(test_close_twice),
 		TEST(test_after_port),
 		TEST(test_closed_then_port),

@@ -67,6 +67,22 @@ static int look_at_nexthop(const struct nlmsghdr *h, void *arg)
 	return 0;
 }
 
+/*
+ * As rtnl_dump(): once more where somebody has changed something meanwhile, as what was
+ * told may lack a link then, or have one that is gone
+ */
+static int look(int rtnl, struct rtnl_request *r, int (*at)(const struct nlmsghdr *h, void *arg), struct looking *l)
+{
+	int err, tries = 0;
+
+	do {
+		*l->on = 0;
+		l->nexthop = 0;
+		err = rtnl_dump(rtnl, r, at, l);
+	} while (err == -EAGAIN && ++tries < 20);
+	return err;
+}
+
 /* What namespace @own is called in that of @rtnl; -1: it has no name there, and so no link has one */
 static int name_of(int rtnl, int own)
 {
@@ -83,19 +99,24 @@ static int name_of(int rtnl, int own)
 	return nsid;
 }
 
-/* In the namespace that @path names, a link that is on top of ours. Where it cannot be looked at, there is none of ours */
-static void look_elsewhere(struct looking *l, const char *path, int own)
+/*
+ * In the namespace that @path names, a link that is on top of ours. Where nobody can enter, as
+ * the namespace is gone, there is none of ours. Returns 0 or a negative errno
+ */
+static int look_elsewhere(struct looking *l, const char *path, int own)
 {
 	struct ifinfomsg all_links = { 0 };
 	struct rtnl_request r;
-	int there = open(path, O_RDONLY | O_CLOEXEC), rtnl = -1;
+	int there = open(path, O_RDONLY | O_CLOEXEC), rtnl = -1, err = 0;
 
 	if (there >= 0 && !setns(there, CLONE_NEWNET)) {
 		rtnl = rtnl_open();
+		if (rtnl < 0)
+			err = rtnl;
 		l->nsid = rtnl >= 0 ? name_of(rtnl, own) : -1;
 		if (l->nsid >= 0) {
 			rtnl_begin(&r, RTM_GETLINK, 0, &all_links, sizeof(all_links));
-			rtnl_dump(rtnl, &r, look_at_link, l);
+			err = look(rtnl, &r, look_at_link, l);
 		}
 		l->nsid = -1;
 	}
@@ -103,29 +124,30 @@ static void look_elsewhere(struct looking *l, const char *path, int own)
 		close(rtnl);
 	if (there >= 0)
 		close(there);
+	return err;
 }
 
 /*
  * Containers have their macvlans in namespaces of their own, and nothing here shows them. So
- * all namespaces are looked at that have a process, or a name.
+ * all namespaces are looked at that have a process, or a name. Returns 0 or a negative errno.
  */
 static int look_everywhere(struct looking *l)
 {
 	static const char *const places[] = { "/run/netns", "/run/docker/netns", "/proc" };
-	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), n = 0, k;
+	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), n = 0, err = 0, k;
 	ino_t seen[1024];
 	struct stat st;
 	size_t i;
 
 	if (own < 0 || fstat(own, &st))
-		return -1;
+		return -errno;
 	seen[n++] = st.st_ino;
 	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		DIR *dir = opendir(places[i]);
 		struct dirent *entry;
 		char path[PATH_MAX];
 
-		while (dir && !*l->on && (entry = readdir(dir))) {
+		while (dir && !*l->on && !err && (entry = readdir(dir))) {
 			if (entry->d_name[0] == '.' || (i == 2 && (entry->d_name[0] < '0' || entry->d_name[0] > '9')))
 				continue;
 			snprintf(path, sizeof(path), "%s/%s%s", places[i], entry->d_name, i == 2 ? "/ns/net" : "");
@@ -137,14 +159,15 @@ static int look_everywhere(struct looking *l)
 				continue;
 			if (n < (int)(sizeof(seen) / sizeof(seen[0])))
 				seen[n++] = st.st_ino;
-			look_elsewhere(l, path, own);
+			err = look_elsewhere(l, path, own);
 		}
 		if (dir)
 			closedir(dir);
 	}
-	k = setns(own, CLONE_NEWNET);
+	if (setns(own, CLONE_NEWNET))
+		err = -errno;
 	close(own);
-	return k;
+	return err;
 }
 
 int refuse(const struct carried *c)
@@ -159,18 +182,22 @@ int refuse(const struct carried *c)
 	char name[IF_NAMESIZE];
 	const char *kind;
 	uint32_t master;
+	int err;
 
 	master = rtnl_u32(rtnl_attr(link, header, IFLA_MASTER), 0);
 	if (master)
 		return fail("%s would be lost to %s: take it out first (ip link set %s nomaster)", c->name,
 			    if_indextoname(master, name) ? name : "its master", c->name);
 	rtnl_begin(&r, RTM_GETLINK, 0, &all_links, sizeof(all_links));
-	rtnl_dump(c->rtnl, &r, look_at_link, &l);
+	err = look(c->rtnl, &r, look_at_link, &l);
+	if (err)
+		return fail("cannot look at what is on top of %s: %s", c->name, strerror(-err));
 	if (*l.on)
 		return fail("%s (%s) is on top of %s and would be lost: delete it first (ip link del %s)", l.on, l.kind,
 			    c->name, l.on);
-	if (look_everywhere(&l))
-		return fail("cannot look at other network namespaces: %s", strerror(errno));
+	err = look_everywhere(&l);
+	if (err)
+		return fail("cannot look at other network namespaces: %s", strerror(-err));
 	if (*l.on)
 		return fail("%s (%s), in another network namespace, is on top of %s and would be lost: delete it first",
 			    l.on, l.kind, c->name);
@@ -184,7 +211,9 @@ int refuse(const struct carried *c)
 			    " (tc qdisc del dev %s %s)", kind, c->name, c->name,
 			    !strcmp(kind, "ingress") || !strcmp(kind, "clsact") ? kind : "root");
 	rtnl_begin(&r, RTM_GETNEXTHOP, 0, &all_hops, sizeof(all_hops));
-	rtnl_dump(c->rtnl, &r, look_at_nexthop, &l);
+	err = look(c->rtnl, &r, look_at_nexthop, &l);
+	if (err)
+		return fail("cannot look at the nexthops of %s: %s", c->name, strerror(-err));
 	if (l.nexthop)
 		return fail("nexthop %u of %s would be lost, with the routes that use it: delete it first"
 			    " (ip nexthop del id %u)", l.nexthop, c->name, l.nexthop);

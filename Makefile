@@ -12,7 +12,9 @@
 # make profile    where the time of a request goes, by samples
 # make vm         a shell in a guest that has all of it
 # make install    module for the running kernel, library, programs, man pages: all of it or nothing
+# make install-user   all of that but the module
 # make uninstall
+# make deb        the Debian packages, in build/deb
 #
 # KERNEL_SERIES=7.3 has all that uses a guest use a kernel of that series, where FLAVOUR names none (6.12; newest).
 # CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are obeyed; so are, by install and uninstall, DESTDIR, prefix, bindir, libdir,
@@ -30,7 +32,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install install-files uninstall clean
+.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install install-files install-user uninstall deb dist clean
 all: lib apps tools
 everything: all bench-servers test-programs
 
@@ -38,7 +40,7 @@ include lib/Makefile.inc
 include tests/guest/Makefile.inc
 
 # What a step needs of the machine: one line that says what to install, not an error of the compiler's
-needs		:= need-cc need-http need-tools need-uring need-vm need-install need-cmocka
+needs		:= need-cc need-http need-tools need-uring need-vm need-install need-cmocka need-deb
 .PHONY: $(needs)
 $(needs): need-%:
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' KBUILD='$(KBUILD)' KVERSION='$(KVERSION)' scripts/need $*
@@ -175,20 +177,33 @@ KBUILD		?= /lib/modules/$(KVERSION)/build
 to_install	= DESTDIR='$(DESTDIR)' prefix='$(prefix)' bindir='$(bindir)' libdir='$(libdir)' includedir='$(includedir)' \
 		  mandir='$(mandir)' VERSION='$(VERSION)' SONAME='$(LIB_SONAME)' KVERSION='$(KVERSION)' O='$(O)' scripts/install
 
+# What has a path in it is made anew each time, as the directories may differ
+dist:
+	@mkdir -p $(O)/dist/examples
+	for f in $$(cd dist && find . -name '*.in'); do sed 's|@bindir@|$(bindir)|g' "dist/$$f" >"$(O)/dist/$${f%.in}"; done
+
 # Everything is built before anything is copied
-install: need-install lib tools $(O)/stackmap-httpd
+install: need-install lib tools $(O)/stackmap-httpd dist
 	scripts/build-kmod --dir '$(KBUILD)' $(KMOD_FLAGS)
 	@mkdir -p $(O)/install
 	strip --strip-debug -o $(O)/install/stackmap.ko build/kmod/host/kmod/stackmap.ko
 	@$(to_install) install
 
 # Its second half, for a guest: scripts/stage has a module for another kernel
-install-files:
+install-files: dist
 	@$(to_install) install
+
+install-user: lib tools $(O)/stackmap-httpd dist
+	@PARTS=user $(to_install) install
 
 uninstall:
 	@$(to_install) uninstall
 
+# ------------------------------------------------------------ Debian packages
+
+deb: need-deb
+	scripts/deb $(O)/deb
+
 clean:
-	rm -rf $(O)/obj $(O)/lib $(O)/install $(O)/tests $(O)/kmod $(O)/stage-* $(O)/libstackmap* \
-		$(APPS) $(TOOLS) $(RIVALS) $(O)/bench-lwip
+	rm -rf $(O)/obj $(O)/lib $(O)/install $(O)/tests $(O)/kmod $(O)/stage-* $(O)/dist $(O)/deb \
+		$(O)/libstackmap* $(APPS) $(TOOLS) $(RIVALS) $(O)/bench-lwip

@@ -45,11 +45,13 @@ is "$(sed -n 's/^vm: //p' Makefile)" 'need-vm everything' 'make vm looks for wha
 # ---- everything, and only that
 run install >"$tmp/log" 2>&1
 ok 'make install' || sed 's/^/# /' "$tmp/log"
+prefix_files=$(printf '/usr/local/%s\n' bin/stackmap bin/stackmap-httpd lib/modules-load.d/stackmap.conf \
+  lib/systemd/system/stackmap-httpd@.service share/bash-completion/completions/stackmap{,-httpd} \
+  share/doc/stackmap/examples/{60-stackmap.rules,files.conf,own-driver.conf})
 pages=$(for f in man/*.[1378]; do echo "/usr/local/share/man/man${f##*.}/${f##*/}"; done)
 is "$(cd "$dest" && find . ! -type d | sed 's/^\.//' | sort)" "$(sort <<END
 /lib/modules/$KERNEL_RELEASE/updates/stackmap/stackmap.ko
-/usr/local/bin/stackmap
-/usr/local/bin/stackmap-httpd
+$prefix_files
 /usr/local/include/stackmap/stackmap.h
 /usr/local/include/stackmap/uapi.h
 /usr/local/lib/libstackmap.a
@@ -60,6 +62,7 @@ is "$(cd "$dest" && find . ! -type d | sed 's/^\.//' | sort)" "$(sort <<END
 $pages
 END
 )" 'the list of files'
+is "$(grep -rl '@bindir@' "$dest")$(grep -c '^ExecStart=/usr/local/bin/' "$dest"/usr/local/lib/systemd/system/*)" 1 'the unit starts what was installed'
 is "$(ls "$tmp/build" | grep -c bench)" 0 'the rivals of the comparison are not built'
 ko=$dest/lib/modules/$KERNEL_RELEASE/updates/stackmap/stackmap.ko
 is "$(readelf -SW "$ko" | grep -c '\.debug_')" 0 'the module is stripped of debugging symbols'

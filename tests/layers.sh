@@ -16,6 +16,6 @@ if circle=$(tsort <<<"${uses:?no file uses another}" 2>&1 >/dev/null); then
   echo "ok - $name"
 else
   echo "not ok - $name"
-  sed 's/^/# /' <<<"$circle"
+  echo "# ${circle//$'\n'/$'\n# '}"
   exit 1
 fi

@@ -8,9 +8,10 @@
  * it write "ADDRESS INSTRUCTIONS EXECUTIONS" of each block (hexadecimal, then decimal) to
  * that file, and then create FILE.ok.
  *
- * Debian's QEMU has plugins enabled but packages no qemu-plugin.h. What is used of the interface
- * (version 1, in QEMU from 6.0 on) is declared here, from its documentation:
- * https://www.qemu.org/docs/master/devel/tcg-plugins.html
+ * Debian's QEMU has plugins enabled but packages no qemu-plugin.h. What is used of the interface is declared here, from
+ * its documentation: https://www.qemu.org/docs/master/devel/tcg-plugins.html. There are two: version 1, in QEMU 6.0 to 8.2,
+ * adds to a counter of ours; version 2, from 9.0 on, to one in a "scoreboard", an array with an element for each processor. QEMU
+ * takes no plugin of the other: it is compiled for one, by -DSCOREBOARDS.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -25,19 +26,37 @@ enum { QEMU_PLUGIN_INLINE_ADD_U64 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
 					   void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
+#ifdef SCOREBOARDS
+struct qemu_plugin_scoreboard;
+struct qemu_plugin_u64 {
+	struct qemu_plugin_scoreboard *score;
+	size_t offset;
+};
+struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_size);
+uint64_t qemu_plugin_u64_sum(struct qemu_plugin_u64 entry);
+void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb, int op,
+						       struct qemu_plugin_u64 entry, uint64_t imm);
+#else
 void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op, void *ptr,
 					      uint64_t imm);
+#endif
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 
 #define EXPORT __attribute__((visibility("default")))
 
+#ifdef SCOREBOARDS
+EXPORT int qemu_plugin_version = 2;
+#else
 EXPORT int qemu_plugin_version = 1;
+#endif
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv);
 
 struct block {
 	uint64_t addr;
+#ifndef SCOREBOARDS
 	uint64_t count;
+#endif
 	uint32_t insns;
 };
 
@@ -49,20 +68,66 @@ static size_t nblocks;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char fifo[4096];
 
+#ifdef SCOREBOARDS
+/* Room for so many blocks is made at a time, for 16 processors whether they are there or not */
+#define BOARD_BLOCKS	4096u
+static struct qemu_plugin_scoreboard *boards[BLOCKS_MAX / BOARD_BLOCKS];
+
+static struct qemu_plugin_u64 counter(size_t i)
+{
+	return (struct qemu_plugin_u64){ boards[i / BOARD_BLOCKS], i % BOARD_BLOCKS * sizeof(uint64_t) };
+}
+
+/* With the lock held. As it is with it that blocks are dumped, a block has its board by then */
+static void make_room(size_t i)
+{
+	if (!boards[i / BOARD_BLOCKS])
+		boards[i / BOARD_BLOCKS] = qemu_plugin_scoreboard_new(BOARD_BLOCKS * sizeof(uint64_t));
+}
+
+static void count(struct qemu_plugin_tb *tb, size_t i)
+{
+	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, counter(i), 1);
+}
+
+static uint64_t counted(size_t i)
+{
+	return qemu_plugin_u64_sum(counter(i));
+}
+#else
+static void make_room(size_t i)
+{
+	(void)i;
+}
+
+static void count(struct qemu_plugin_tb *tb, size_t i)
+{
+	qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &blocks[i].count, 1);
+}
+
+static uint64_t counted(size_t i)
+{
+	return blocks[i].count;
+}
+#endif
+
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
-	struct block *b = NULL;
+	size_t i;
 
 	(void)id;
 	pthread_mutex_lock(&lock);
-	if (nblocks < BLOCKS_MAX)
-		b = &blocks[nblocks++];
+	i = nblocks;
+	if (i < BLOCKS_MAX) {
+		make_room(i);
+		nblocks++;
+	}
 	pthread_mutex_unlock(&lock);
-	if (!b)
+	if (i >= BLOCKS_MAX)
 		return;
-	b->addr = qemu_plugin_tb_vaddr(tb);
-	b->insns = (uint32_t)qemu_plugin_tb_n_insns(tb);
-	qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &b->count, 1);
+	blocks[i].addr = qemu_plugin_tb_vaddr(tb);
+	blocks[i].insns = (uint32_t)qemu_plugin_tb_n_insns(tb);
+	count(tb, i);
 }
 
 static void dump(const char *name)
@@ -77,9 +142,11 @@ static void dump(const char *name)
 	n = nblocks;
 	pthread_mutex_unlock(&lock);
 	for (i = 0; i < n; i++) {
-		if (blocks[i].count)
+		uint64_t n_times = counted(i);
+
+		if (n_times)
 			fprintf(out, "%llx %u %llu\n", (unsigned long long)blocks[i].addr,
-				blocks[i].insns, (unsigned long long)blocks[i].count);
+				blocks[i].insns, (unsigned long long)n_times);
 	}
 	if (fclose(out))
 		return;

@@ -128,7 +128,7 @@ is "$(cd "$dest" && find . ! -type d | sort)" "./opt/libdir
 rm -rf "${dest:?}"/*
 mkdir -p "$dest/lib/modules/6.1.0-old/updates/stackmap" && touch "$dest/lib/modules/6.1.0-old/updates/stackmap/stackmap.ko"
 run prefix=/opt/s libdir=/opt/s/lib64 install >"$tmp/log" 2>&1
-is "$(cd "$dest" && find . ! -type d | sed 's|^./opt/s/\([^/]*\)/.*|\1|' | grep -v '^\.' | sort -u | tr '\n' ' ')" 'bin include lib64 share ' \
+is "$(cd "$dest" && find . ! -type d | sed 's|^./opt/s/\([^/]*\)/.*|\1|' | grep -v '^\.' | sort -u | tr '\n' ' ')" 'bin include lib lib64 share ' \
   'prefix and libdir are obeyed'
 run prefix=/opt/s libdir=/opt/s/lib64 uninstall >"$tmp/log" 2>&1
 is "$(find "$dest" ! -type d)" '' 'and by uninstall, which finds the modules for other kernels, too'

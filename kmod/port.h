@@ -2,6 +2,18 @@
 /*
  * port.h - a port: one owner, one queue of a NIC, its rings, frames, sockets
  *
+ *   main.c      /dev/stackmap
+ *   register.c  how a port begins, with its memory, and how it ends
+ *   ports.c     all of them: whose queue is whose, interfaces that go, machines that sleep
+ *   port.c      a sync, and waiting for what one would find
+ *   claim.c     whose the NIC is: its owner's, or its interrupts'
+ *   rx.c, tx.c  from TCP to receive slots, from transmit slots to TCP
+ *   attach.c, detach.c, hooks.c, acked.c, sock.c  a port's sockets
+ *   nic_napi.c, drivers.c, virtio/                NICs, as nic.h has them
+ *   frame.c, limits.c, lsm.c                      buffers; memory, and what may be had of it; LSMs
+ *
+ * Each uses only those below it (tests/layers.sh).
+ *
  * Locks, outermost first:
  *   sync_mutex  one sync at a time; guards the transmit batch, the
  *		 reservation, owner and sync_no
@@ -113,17 +125,17 @@ static inline struct sm_sock *sm_port_sock(struct sm_port *port, s32 fd)
 	return likely(ss && ss->fd == fd) ? ss : xa_load(&port->by_fd, fd);
 }
 
-/* register.c, above ports.c */
+/* register.c */
 struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_t *wait);
 void sm_port_close(struct sm_port *port);
 int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
 
-/* port.c, above claim.c, rx.c and tx.c */
+/* port.c */
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync);
 void sm_port_wake(struct sm_port *port);
 __poll_t sm_port_poll(struct sm_port *port, poll_table *wait);
 
-/* ports.c, above claim.c */
+/* ports.c */
 int sm_ports_may_add(const struct stackmap_register *reg);
 int sm_ports_add(struct sm_port *port);
 void sm_ports_remove(struct sm_port *port);

@@ -139,7 +139,7 @@ void sm_sock_stray(struct sm_sock *ss);
 int sm_sock_link(struct sm_sock *ss);
 void sm_sock_unlink(struct sm_sock *ss);
 
-/* hooks.c, above sock.c */
+/* hooks.c */
 bool sm_hooks_are_ours(const struct sock *sk);
 int sm_hooks_are_free(struct sock *sk);
 void sm_hooks_set(struct sm_sock *ss, struct sock *sk);
@@ -148,14 +148,14 @@ bool sm_hooks_remove(const struct sm_sock *ss, struct sock *sk);
 int sm_hooks_init(void);
 void sm_hooks_exit(void);
 
-/* detach.c, above these */
+/* detach.c */
 int sm_sock_detach(struct sm_port *port, s32 fd);
 void sm_sock_detach_all(struct sm_port *port);
 void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk);
 void sm_sock_detach_stray(struct sock *sk);
 void sm_sock_detach_strays(struct sm_port *port);
 
-/* attach.c, above all */
+/* attach.c */
 int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);
 
 /*

@@ -43,7 +43,7 @@ static void say_series(struct doctor_part *p, const char *release)
 	} else {
 		doctor_say(p, DOCTOR_WARN, "kernel", "%s: this series was not tested, only %s", release,
 			   STACKMAP_TESTED_KERNELS);
-		doctor_remedy(p, "if the module builds it may work: run ./check on a kernel of this series first");
+		doctor_remedy(p, "the module may work here; where it counts, boot a kernel of a tested series");
 	}
 }
 

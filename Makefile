@@ -109,7 +109,7 @@ test-http: $(O)/tests/test_binary
 	$(MAKE) $(addprefix $(O)/tests/test_http.,$(or $(http_parsers),http_parser))
 	for t in $^ $(addprefix $(O)/tests/test_http.,$(http_parsers)); do echo "# $$t"; $$t || exit 1; done
 http_tests	:= $(addprefix $(O)/tests/test_http.,llhttp http_parser)
-$(http_tests) $(O)/tests/test_binary $(LIB_TESTS): | need-cc need-cmocka
+$(http_tests) $(O)/tests/test_binary $(LIB_TESTS) $(LIB_TEST_OBJS): | need-cc need-cmocka
 $(http_tests): $(O)/tests/test_http.%: tests/unit/test_http.c $(HTTP_SRCS) $(HTTP_FILE_SRCS) $(wildcard apps/http*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Iapps $(call http_cppflags,$*) $(CPPFLAGS) -O1 -g -Wall -Wextra \

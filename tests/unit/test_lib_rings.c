@@ -420,7 +420,8 @@ static int poll_signal(int timeout_ms)
 
 static int poll_spurious(int timeout_ms)
 {
-	assert_true(timeout_ms > 0 && timeout_ms <= 30);
+	/* (a busy host may sleep for far longer than it is asked to) */
+	assert_true(timeout_ms > 0 && timeout_ms <= 300);
 	polls++;
 	usleep(4000);
 	return 1;
@@ -451,7 +452,7 @@ static void test_wait(void **state)
 	assert_int_equal(errno, EINTR);
 	polls = 0;
 	fk.poll = poll_spurious;
-	assert_int_equal(stackmap_wait(port, 30), 0);
+	assert_int_equal(stackmap_wait(port, 300), 0);
 	assert_true(polls > 1);
 	polls = 0;
 	fk.poll = poll_data;

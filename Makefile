@@ -131,7 +131,7 @@ $(O)/tests/stackmap: $(TOOL_SRCS) $(LIB_SRCS) $(wildcard tools/*.h tools/doctor/
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iinclude $(CPPFLAGS) -O1 -g -Wall -Wextra \
 		-fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
 # What it does when the kernel does not tell it all
-$(O)/tests/test_refuse: tests/unit/test_refuse.c tools/refuse.c tools/rtnl.c tools/carry.h tools/rtnl.h | need-cc need-cmocka
+$(O)/tests/test_refuse: tests/unit/test_refuse.c tools/refuse.c tools/link.c tools/rtnl.c tools/carry.h tools/rtnl.h | need-cc need-cmocka
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-o $@ $(filter %.c,$^) $(LDFLAGS) -Wl,--wrap=rtnl_dump,--wrap=setns,--wrap=opendir -lcmocka

@@ -69,15 +69,17 @@ int link_find(int rtnl, const char *name, const char *device, struct rtnl_kept *
 	struct ifinfomsg header = { .ifi_family = AF_UNSPEC };
 	struct wanted w = { name, device, link };
 	struct rtnl_request r;
-	int err;
+	int err, tries = 0;
 
 	link->len = 0;
-	rtnl_begin(&r, RTM_GETLINK, 0, &header, sizeof(header));
-	err = rtnl_dump(rtnl, &r, look, &w);
-	/* What was found is whole, also if others have changed meanwhile */
+	/* What was found is whole, also if others have changed meanwhile; what was not may have been left out */
+	do {
+		rtnl_begin(&r, RTM_GETLINK, 0, &header, sizeof(header));
+		err = rtnl_dump(rtnl, &r, look, &w);
+	} while (err == -EAGAIN && !link->len && ++tries < 20);
 	if (link->len)
 		return 0;
-	return err && err != -EAGAIN ? err : -ENODEV;
+	return err ? err : -ENODEV;
 }
 
 static const struct ifinfomsg *info(const struct rtnl_kept *link)

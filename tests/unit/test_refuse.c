@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * test_refuse.c - tools/refuse.c: what the kernel tells in vain, or not at all, is no leave to go on
+ * test_refuse.c - tools/refuse.c and link.c: what the kernel tells in vain, or not at all, is no answer
  */
 #include <dirent.h>
 #include <errno.h>
@@ -147,6 +147,33 @@ static void test_failed(void **state)
 	assert_non_null(strstr(said, strerror(ENOBUFS)));
 }
 
+static int find(void)
+{
+	struct rtnl_kept link = { 0 };
+	int err = link_find(-1, "eth0.5", NULL, &link);
+
+	assert_true(err || link_index(&link) == INDEX + 1);
+	free(link.data);
+	memset(&kernel, 0, sizeof(kernel));
+	return err;
+}
+
+/* Or else nothing would be carried over */
+static void test_find(void **state)
+{
+	(void)state;
+	assert_int_equal(find(), -ENODEV);
+	kernel.link = true;
+	assert_int_equal(find(), 0);
+	kernel.link = true;
+	kernel.interrupted = 3;
+	assert_int_equal(find(), 0);
+	kernel.interrupted = 1000000;
+	assert_int_equal(find(), -EAGAIN);
+	kernel.err = -ENOBUFS;
+	assert_int_equal(find(), -ENOBUFS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +181,7 @@ int main(void)
 		cmocka_unit_test(test_found),
 		cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_failed),
+		cmocka_unit_test(test_find),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,7 +138,7 @@ static bool say_stock(const struct doctor *d, struct doctor_part *p, const struc
 		return true;
 	} else {
 		doctor_say(p, DOCTOR_OK, "driver", "%s, which was %s", nic->driver,
-			   known & SM_TESTED ? "tested" : "read: nobody is known to have tried it");
+			   known & SM_TESTED ? "tested" : "read, but not reconfigured under an owner");
 		return true;
 	}
 	return false;

@@ -75,7 +75,8 @@ static void *sm_virtio_small_get(struct sm_virtio_pair *p, u32 len)
 }
 
 /* Header and payload as they are, as so many descriptors as it takes. Returns as sm_virtio_add() */
-static int sm_virtio_add_pieces(struct sm_virtio_pair *p, struct sk_buff *skb, void *hdr, bool pushed)
+static int sm_virtio_add_pieces(struct sm_virtio_pair *p, struct sk_buff *skb, void *hdr,
+				bool pushed)
 {
 	u32 hdr_len = p->dev->hdr_len;
 	int n;

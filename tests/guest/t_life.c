@@ -114,7 +114,8 @@ static void set_down_and_up(struct app *app, int fd_port)
 	/* Where it is slow it is the commands that take long */
 	for (i = 0; i < (slow() > 1 ? 2 : 5); i++) {
 		EQ(sh("ip link set " IFNAME " down"), 0);
-		CHECKF(sh_seconds < 1.5 * slow(), "it took %.1f s", sh_seconds);
+		/* Of a shell and ip on a busy host, too; what the kernel takes, t_claim.c measures */
+		CHECKF(sh_seconds < 5 * slow(), "it took %.1f s", sh_seconds);
 		if (app)
 			app_run_ms(app, 50);
 		EQ(sh("ip link set " IFNAME " up"), 0);
@@ -157,10 +158,10 @@ static void owned_meanwhile(bool spin, int rounds, const char *command, const ch
 		n = sh("%s", command);
 		if (n)
 			break;
-		CHECKF(sh_seconds < 1.5 * slow(), "'%s' took %.1f s", command, sh_seconds);
+		CHECKF(sh_seconds < 5 * slow(), "'%s' took %.1f s", command, sh_seconds);
 		usleep(30000);
 		EQ(sh("%s", undo), 0);
-		CHECKF(sh_seconds < 1.5 * slow(), "'%s' took %.1f s", undo, sh_seconds);
+		CHECKF(sh_seconds < 5 * slow(), "'%s' took %.1f s", undo, sh_seconds);
 		if (strstr(command, "down"))
 			sh_restore_nic();
 	}
@@ -306,13 +307,13 @@ TEST_NIC(interface_leaves_namespace, 60)
 	sm_attach(&sm, l, 0);
 	sm_quiet(&sm, 10);
 	EQ(sh("ip netns add smns && ip link set " IFNAME " netns smns"), 0);
-	CHECKF(sh_seconds < 3 * slow(), "it took %.1f s", sh_seconds);
+	CHECKF(sh_seconds < 5 * slow(), "it took %.1f s", sh_seconds);
 	port_is_gone(&sm);
 	FAILS(sm_try_attach(sm.fd, l2, 0, NULL), ENODEV);
 	/* What is attached can still be detached, and read */
 	EQ(sm_try_detach(sm.fd, l), 0);
 	EQ(sh("ip -n smns link set " IFNAME " netns 1"), 0);
-	CHECKF(sh_seconds < 3 * slow(), "it took %.1f s", sh_seconds);
+	CHECKF(sh_seconds < 5 * slow(), "it took %.1f s", sh_seconds);
 	sh_restore_nic();
 	port_is_gone(&sm);
 	/* Another port may own it, while the dead one is still there */

@@ -386,9 +386,10 @@ TEST_NIC(driver_no_tx_interrupts, 60)
 	interrupts = tx_interrupts() - interrupts;
 	sent = counter("tx_packets") - sent;
 	tap_note("%ld interrupts for %ld packets sent", interrupts, sent);
-	CHECK(sent > few(500));
+	/* How many depends on how busy the host is: what waits becomes one packet */
+	CHECK(sent > few(200));
 	/* While the counters are read, and the peer is told what to do, nobody polls */
-	CHECK(interrupts <= 30 + sent / 20);
+	CHECK(interrupts <= 15 + sent / 20);
 	app_end(app);
 	close(outside);
 }

@@ -130,6 +130,17 @@ static int open_beneath(const char *path)
 	return (int)fd;
 }
 
+/* Whether files can be opened below the root at all: some sandboxes take openat2() away (ENOSYS, EPERM) */
+bool file_can_open(void)
+{
+	int fd = open_beneath(".");
+
+	if (fd < 0)
+		return errno != ENOSYS && errno != EPERM;
+	close(fd);
+	return true;
+}
+
 /**
  * struct parts - a response of several ranges: multipart/byteranges
  * @next: the range that comes next

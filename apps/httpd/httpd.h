@@ -205,5 +205,7 @@ int reply_wait(struct conn *conn);
 int file_reply(struct conn *conn, const struct http_request *req);
 int file_continue(struct conn *conn);
 void file_end(struct conn *conn);
+/* Whether server.root can be used; false with errno */
+bool file_can_open(void);
 
 #endif

@@ -200,6 +200,11 @@ int server_start(const struct settings *set, unsigned int queue)
 				strerror(errno));
 			return -1;
 		}
+		if (!file_can_open()) {
+			fprintf(stderr, "stackmap-httpd: --root needs openat2(): %s (systemd: without"
+				" RestrictSUIDSGID)\n", strerror(errno));
+			return -1;
+		}
 	}
 	limit_conns(set->nqueues);
 	set_timeouts(set->idle_s);

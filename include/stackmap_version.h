@@ -9,3 +9,5 @@
 
 /* The kernels that module and tests were run on. Others are told apart by compat.h, or do not build */
 #define STACKMAP_TESTED_KERNELS "6.1 6.12 7.3"
+/* All of the newest of these: kmod/main.c says so where it is built for a newer one */
+#define STACKMAP_TESTED_UNTIL KERNEL_VERSION(7, 3, 255)

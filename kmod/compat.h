@@ -27,9 +27,6 @@
 #include <net/netdev_lock.h>
 #endif
 
-/* The newest series that the module was run on: main.c says so where the kernel is newer */
-#define SM_TESTED_UNTIL	KERNEL_VERSION(7, 3, 255)
-
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "stackmap needs Linux 6.1 or newer"
 #endif

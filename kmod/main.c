@@ -15,7 +15,7 @@
 #include "port.h"
 #include "stackmap_version.h"
 
-#if LINUX_VERSION_CODE > SM_TESTED_UNTIL
+#if LINUX_VERSION_CODE > STACKMAP_TESTED_UNTIL
 #pragma message("this kernel is newer than those that stackmap was tested on (" STACKMAP_TESTED_KERNELS ")")
 #endif
 

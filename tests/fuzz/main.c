@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "mem.h"
 #include "net.h"
 
 #define POOL_MAX	4096
@@ -47,18 +48,9 @@ static long read_number(const char *path)
 	return n;
 }
 
-static long meminfo(const char *what)
+static long mem_available(void)
 {
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[128];
-	long n = -1;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, what, strlen(what)))
-			n = atol(line + strlen(what) + 1);
-	if (f)
-		fclose(f);
-	return n;
+	return mem_info("MemAvailable") + mem_percpu_free();
 }
 
 __attribute__((noreturn)) static void bad(const char *what)
@@ -281,7 +273,7 @@ int main(int argc, char **argv)
 		if (kcov_new() && i >= pool_n)
 			keep(out, i);
 		if (i == first + 50)
-			mem = meminfo("MemAvailable");
+			mem = mem_available();
 		if (i % 100 == 99 && !nic_works()) {
 			show_stuck();
 			bad("the NIC does not work any more");
@@ -290,7 +282,7 @@ int main(int argc, char **argv)
 			told = mono();
 			printf("# %llu programs, %llu calls, %llu with success, %u places of the module, %u kept, %ld kB available\n",
 			       (unsigned long long)i + 1, (unsigned long long)shared->calls,
-			       (unsigned long long)shared->ok, kcov_total(), pool_n, meminfo("MemAvailable"));
+			       (unsigned long long)shared->ok, kcov_total(), pool_n, mem_available());
 			fflush(stdout);
 		}
 	}
@@ -300,8 +292,8 @@ int main(int argc, char **argv)
 	printf("# %llu programs, %llu calls, %llu with success, %u places of the module reached\n",
 	       (unsigned long long)i, (unsigned long long)shared->calls, (unsigned long long)shared->ok,
 	       kcov_total());
-	printf("# memory available: %ld kB, %ld kB after 50 programs\n", meminfo("MemAvailable"), mem);
-	if (mem && mem - meminfo("MemAvailable") > 64 << 10)
+	printf("# memory available: %ld kB, %ld kB after 50 programs\n", mem_available(), mem);
+	if (mem && mem - mem_available() > 64 << 10)
 		bad("memory was lost");
 	printf("ok - fuzzed for %d s, seed %llu\n", seconds, (unsigned long long)seed);
 	return 0;

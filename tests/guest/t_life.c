@@ -20,6 +20,7 @@
 
 #include "app.h"
 #include "life.h"
+#include "mem.h"
 #include "net.h"
 #include "sh.h"
 #include "tap.h"
@@ -356,17 +357,10 @@ TEST_NIC(module_unload_after_sockets, 60)
 	EQ(sh("insmod /root/stackmap.ko"), 0);
 }
 
-/*
- * kB that nobody uses: free ones, and those that were freed and lie in the page allocator's per-CPU
- * lists. These can be an eighth of all, and do not go back as long as a machine is busy
- */
+/* kB that nobody uses */
 static long mem_free(void)
 {
-	char out[64];
-
-	sh_read(out, sizeof(out), "awk '$1 == \"MemFree:\" { kb += $2 } $1 == \"count:\" { kb += 4 * $2 } END { print kb }'"
-		" /proc/meminfo /proc/zoneinfo");
-	return atol(out);
+	return mem_info("MemFree") + mem_percpu_free();
 }
 
 /* Memory comes back: ports made and closed again and again */

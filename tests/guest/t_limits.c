@@ -24,6 +24,7 @@
 
 #include "cg.h"
 #include "life.h"
+#include "mem.h"
 #include "net.h"
 #include "pair.h"
 #include "peer.h"
@@ -462,7 +463,7 @@ static long long number_in(const char *path, const char *key)
 TEST(limit_machine, 60)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 1024);
-	long long frames = number_in("/proc/meminfo", "MemAvailable:") / 4;
+	long long frames = mem_info("MemAvailable") / 4;
 	long long killed = number_in("/proc/vmstat", "oom_kill");
 
 	if (frames + 16384 > STACKMAP_FRAMES_MAX)

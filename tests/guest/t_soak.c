@@ -24,11 +24,12 @@
 
 #include "app.h"
 #include "life.h"
+#include "mem.h"
 #include "net.h"
 #include "sh.h"
 #include "tap.h"
 
-#define FLAT_KB 2048
+#define FLAT_KB 1024
 #define FLAT_OBJECTS 2000
 #define CYCLES_MAX 4096
 #define CACHES_MAX 400
@@ -38,20 +39,6 @@ struct cache { char name[48]; long most[3], now; };
 
 static struct cache caches[CACHES_MAX];
 static int ncaches;
-
-static long read_meminfo(const char *what)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[128];
-	long n = -1;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, what, strlen(what)))
-			n = atol(line + strlen(what) + 1);
-	if (f)
-		fclose(f);
-	return n;
-}
 
 /* Of every cache of the kernel, the objects in use; by third of the run */
 static void read_caches(int third)
@@ -145,8 +132,8 @@ TEST_ASKED(soak, ON_NIC, 100000)
 		}
 		EQ(sh("[ $(cat /sys/module/stackmap/refcnt) = 0 ]"), 0);
 		EQ(sh("sync; echo 3 >/proc/sys/vm/drop_caches; sleep 0.3"), 0);
-		used[n] = read_meminfo("MemTotal:") - read_meminfo("MemFree:");
-		slab[n] = read_meminfo("Slab:");
+		used[n] = mem_info("MemTotal") - mem_info("MemFree") - mem_percpu_free();
+		slab[n] = mem_info("Slab");
 		third = mono() > end ? 2 : (int)(3 * (mono() - start) / (end - start + 1));
 		/*
 		 * What a killed owner has left to TCP is there until the peer has

@@ -12,6 +12,8 @@
 
 #include "net.h"
 #include "peer.h"
+#include "sh.h"
+#include "sm.h"
 
 bool peer_there(const struct place *place)
 {
@@ -31,6 +33,20 @@ bool peer_there(const struct place *place)
 	if (*k == -1)
 		*k = 0;
 	return *k;
+}
+
+/* tests/guest/run waits for the first line, and asks QEMU */
+void peer_tell_stuck(const struct place *place)
+{
+	int fd = try_connect(place->ctl, PEER_PORT, 3000);
+
+	if (fd >= 0) {
+		close(fd);
+		return;
+	}
+	tap_note("nothing gets through the NIC");
+	sh("{ uptime; ip -s link show " IFNAME "; ip neigh; cat /proc/net/softnet_stat; grep virtio /proc/interrupts;"
+	   " sleep 1; grep virtio /proc/interrupts; } | sed 's/^/# /'");
 }
 
 void ask(struct ask *a, const char *fmt, ...)

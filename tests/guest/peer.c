@@ -524,29 +524,48 @@ static void cmd_rtt(const char *addr, int port, int n, int ms)
 	answer("ok %d %d %d %d", lost, us[have - 1], us[have * 99 / 100], us[have / 2]);
 }
 
-static void monitor(const char *what)
+int peer_monitor(const char *line, FILE *out)
 {
 	const char *path = getenv("SM_MONITOR");
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	char line[64];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char said[4096];
+	ssize_t n;
 
 	strncpy(un.sun_path, path ? path : "", sizeof(un.sun_path) - 1);
-	if (connect(fd, (void *)&un, sizeof(un)))
-		answer("ok no monitor: %s", strerror(errno));
+	if (connect(fd, (void *)&un, sizeof(un))) {
+		err = errno;
+		close(fd);
+		return err;
+	}
 	usleep(20000);
-	snprintf(line, sizeof(line), "set_link n0 %s\n", what);
 	send_all(fd, line, strlen(line));
+	send_all(fd, "\n", 1);
 	usleep(20000);
+	while (out && poll(&p, 1, 500) > 0 && (n = recv(fd, said, sizeof(said), 0)) > 0)
+		fwrite(said, 1, n, out);
 	close(fd);
+	return 0;
+}
+
+static void set_link(const char *what)
+{
+	char line[32];
+	int err;
+
+	snprintf(line, sizeof(line), "set_link n0 %s", what);
+	err = peer_monitor(line, NULL);
+	if (err)
+		answer("ok no monitor: %s", strerror(err));
 }
 
 static void cmd_link(int ms, int n)
 {
 	for (; n > 0; n--) {
-		monitor("off");
+		set_link("off");
 		usleep(ms * 1000);
-		monitor("on");
+		set_link("on");
 		if (n > 1)
 			usleep(ms * 1000);
 	}

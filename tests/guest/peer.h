@@ -10,6 +10,7 @@
 #define PEER_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "tap.h"
 
@@ -17,6 +18,8 @@
 
 /* The server; in the guest for place_lo, on the host for place_nic */
 int peer_serve(const char *host);
+/* Say a line to QEMU's monitor (SM_MONITOR names its socket), on the host; what it answers goes to @out. 0 or errno */
+int peer_monitor(const char *line, FILE *out);
 
 /* The test's side (ask.c) */
 struct ask {
@@ -27,6 +30,8 @@ struct ask {
 };
 
 bool peer_there(const struct place *place);
+/* The NIC, as the guest sees it, if nothing gets through it any more; to be called on the NIC's tests that failed */
+void peer_tell_stuck(const struct place *place);
 __attribute__((format(printf, 2, 3))) void ask(struct ask *a, const char *fmt, ...);
 /* Whether the answer has come; "fail" fails the test. Does not wait */
 bool ask_done(struct ask *a);

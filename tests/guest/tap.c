@@ -161,6 +161,9 @@ static void run_one(struct test *t, const struct place *place)
 		cg_end();
 		sh_restore_nic();
 		printf("not ok %d - %s%s %.1f s\n", ran, name, why, now() - start);
+		fflush(stdout);
+		if (place == &place_nic)
+			peer_tell_stuck(place);
 	} else {
 		printf("ok %d - %s # %.1f s\n", ran, name, now() - start);
 	}

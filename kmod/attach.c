@@ -87,6 +87,7 @@ static int sm_sock_attach_locked(struct sm_sock *ss, struct socket *sock)
 	if (sock->state == SS_CONNECTING || sm_sock_is_unconnected(sk))
 		__set_bit(SM_CONNECTING, &ss->bits);
 	sm_acked_init(ss, sk);
+	sm_unread_init(ss, sk);
 	/* shutdown() may have ended that when it is detached, and a clone still be under way */
 	if (sk->sk_state == TCP_LISTEN) {
 		__set_bit(SM_LISTENING, &ss->bits);

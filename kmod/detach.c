@@ -43,6 +43,27 @@ static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
 	return mine;
 }
 
+/*
+ * The same, and @unread is in the socket's queue before anybody can read from it as from
+ * a plain one. Returns as above, or a negative errno, and then nothing has changed.
+ */
+static int sm_detach_begin_unread(struct sm_sock *ss, struct sock *sk,
+				  struct sk_buff_head *unread, u32 len)
+{
+	int ret;
+
+	lock_sock(sk);
+	ret = sm_unread_fits(ss, sk, unread, len);
+	if (!ret)
+		ret = sm_detach_begin_locked(ss, sk);
+	if (ret > 0 && len) {
+		sm_unread_put(sk, unread);
+		sk->sk_data_ready(sk);	/* the plain one, by now */
+	}
+	release_sock(sk);
+	return ret;
+}
+
 /* @owned: a thread has the socket locked. Returns whether the module's reference is to be put */
 static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned)
 {
@@ -70,15 +91,37 @@ static void sm_detach_end(struct sm_sock *ss, struct sock *sk)
 	sm_detach_free(ss, put);
 }
 
+static void sm_detach_finish(struct sm_sock *ss, struct sock *sk)
+{
+	if (test_bit(SM_LISTENED, &ss->bits))
+		synchronize_rcu();
+	sm_detach_end(ss, sk);
+}
+
 /* The caller holds @sk; its reference is dropped */
 static void sm_detach(struct sm_sock *ss, struct sock *sk)
 {
-	if (sm_detach_begin(ss, sk)) {
-		if (test_bit(SM_LISTENED, &ss->bits))
-			synchronize_rcu();
-		sm_detach_end(ss, sk);
+	if (sm_detach_begin(ss, sk))
+		sm_detach_finish(ss, sk);
+	sock_put(sk);
+}
+
+/* Likewise. Returns 0 or a negative errno, and then it is attached as before */
+static int sm_detach_unread(struct sm_sock *ss, struct sock *sk, const struct stackmap_unread *u)
+{
+	struct sk_buff_head unread;
+	int ret = -ESTALE;
+
+	if (!u->gen || u->gen == ss->gen)
+		ret = sm_unread_copy(&unread, u64_to_user_ptr(u->addr), u->len, sk);
+	if (!ret) {
+		ret = sm_detach_begin_unread(ss, sk, &unread, u->len);
+		if (ret > 0)
+			sm_detach_finish(ss, sk);
+		__skb_queue_purge(&unread);
 	}
 	sock_put(sk);
+	return min(ret, 0);
 }
 
 /**
@@ -137,10 +180,12 @@ void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk)
  * sm_sock_detach() - make an attached socket a plain one again
  * @port: the port
  * @fd: the number it was attached under
+ * @unread: payload that goes back to it, or NULL
  *
- * Return: 0, or -EBADF when no socket is attached under that number.
+ * Return: 0; -EBADF when no socket is attached under that number; with @unread
+ * another errno as listed in stackmap.h, and then nothing has changed.
  */
-int sm_sock_detach(struct sm_port *port, s32 fd)
+int sm_sock_detach(struct sm_port *port, s32 fd, const struct stackmap_unread *unread)
 {
 	struct sm_sock *ss;
 	struct sock *sk;
@@ -153,6 +198,8 @@ int sm_sock_detach(struct sm_port *port, s32 fd)
 	rcu_read_unlock();
 	if (!sk)
 		return -EBADF;
+	if (unread)
+		return sm_detach_unread(ss, sk, unread);
 	sm_detach(ss, sk);
 	return 0;
 }

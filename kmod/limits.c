@@ -265,3 +265,17 @@ void sm_reserve_end(struct sm_reserve *r)
 	r->sk = NULL;
 	r->given = false;
 }
+
+/**
+ * sm_reserve_refuse() - charge nothing for the next writes, for 10 ms
+ * @r: of the port, between two syncs
+ *
+ * For who cannot take a socket's lock. What was wanted meanwhile is forgotten.
+ */
+void sm_reserve_refuse(struct sm_reserve *r)
+{
+	if (r->sk)
+		sock_put(r->sk);
+	r->sk = NULL;
+	r->failed = jiffies ?: 1;
+}

@@ -58,5 +58,6 @@ bool sm_reserve_fits(const struct sock *sk, u32 bytes, u32 slots);
 bool sm_reserve_want(struct sm_reserve *r, struct sock *sk, u32 bytes, u32 slots);
 void sm_reserve_work(struct sm_reserve *r);
 void sm_reserve_end(struct sm_reserve *r);
+void sm_reserve_refuse(struct sm_reserve *r);
 
 #endif /* SM_LIMITS_H */

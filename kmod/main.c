@@ -100,7 +100,7 @@ static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
 	if (err)
 		return err;
 	if (copy_to_user(arg, &a, sizeof(a))) {
-		sm_sock_detach(port, a.fd);
+		sm_sock_detach(port, a.fd, NULL);
 		return -EFAULT;
 	}
 	return 0;
@@ -109,12 +109,21 @@ static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
 static int sm_ioctl_detach(struct sm_port *port, void __user *arg)
 {
 	struct stackmap_detach d;
+	struct stackmap_unread u;
 
 	if (copy_from_user(&d, arg, sizeof(d)))
 		return -EFAULT;
-	if (d.flags || d.reserved)
+	if ((d.flags & ~STACKMAP_DETACH_UNREAD) || (!d.flags && d.unread))
 		return -EINVAL;
-	return d.fd < 0 ? -EBADF : sm_sock_detach(port, d.fd);
+	if (d.fd < 0)
+		return -EBADF;
+	if (!d.flags)
+		return sm_sock_detach(port, d.fd, NULL);
+	if (copy_from_user(&u, u64_to_user_ptr(d.unread), sizeof(u)))
+		return -EFAULT;
+	if (memchr_inv(u.reserved, 0, sizeof(u.reserved)))
+		return -EINVAL;
+	return sm_sock_detach(port, d.fd, &u);
 }
 
 static int sm_ioctl_info(void __user *arg)

@@ -6,6 +6,7 @@
  */
 #include "port.h"
 
+#include <linux/file.h>
 #include <linux/poll.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
@@ -126,6 +127,12 @@ static noinline bool sm_port_waited(u64 *end, u32 wait_us)
 	return false;
 }
 
+/* Whether what the sync watches is ready. May sleep, as an epoll set has a mutex */
+static bool sm_port_watched(struct file *watch)
+{
+	return vfs_poll(watch, NULL) & (EPOLLIN | EPOLLRDNORM | EPOLLERR | EPOLLHUP);
+}
+
 /**
  * sm_port_sync() - STACKMAP_IOC_SYNC
  * @port: the port
@@ -137,15 +144,25 @@ static noinline bool sm_port_waited(u64 *end, u32 wait_us)
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 {
 	u32 tx_head, rx_head, sent, got = 0;
-	u32 wait_us = sync->wait_us;
+	u32 wait_us = sync->wait_us, told = 0;
+	struct file *watch = NULL;
 	u64 end = 0;
 	int n;
 
-	if ((sync->flags & ~STACKMAP_SYNC_SLEEP) || sync->reserved ||
+	if ((sync->flags & ~(STACKMAP_SYNC_SLEEP | STACKMAP_SYNC_WATCH)) || sync->reserved ||
 	    wait_us > USEC_PER_SEC)
 		return -EINVAL;
-	if (mutex_lock_interruptible(&port->sync_mutex))
-		return -EINTR;
+	if (unlikely(sync->flags & STACKMAP_SYNC_WATCH)) {
+		watch = fget(sync->watch);
+		if (!watch)
+			return -EBADF;
+	} else if (unlikely(sync->watch)) {
+		return -EINVAL;
+	}
+	if (mutex_lock_interruptible(&port->sync_mutex)) {
+		n = -EINTR;
+		goto put_watch;
+	}
 
 	tx_head = READ_ONCE(port->tx.shared->head);
 	/* Pairs with the application's release of head: slots are read after it */
@@ -177,13 +194,18 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 	 */
 	do {
 		n = sm_port_round(port, tx_head);
-		if (n || !wait_us)
+		if (unlikely(watch) && sm_port_watched(watch))
+			told |= STACKMAP_TOLD_WATCH;
+		if (n || !wait_us || unlikely(told))
 			break;
 		if (unlikely(READ_ONCE(port->woken))) {
 			sm_port_woken(port, sync->flags & STACKMAP_SYNC_SLEEP);
 			break;
 		}
-	} while (!signal_pending(current) && !sm_port_waited(&end, wait_us));
+		if (unlikely(signal_pending(current)))
+			told = STACKMAP_TOLD_SIGNAL;
+	} while (!told && !sm_port_waited(&end, wait_us));
+	WRITE_ONCE(port->rx.shared->told, told);
 	if (n > 0)
 		got = n;
 	/* The application sees what became of its slots before it reuses them */
@@ -204,7 +226,47 @@ unlock:
 	mutex_unlock(&port->sync_mutex);
 	if (unlikely(!list_empty_careful(&port->strays)))
 		sm_sock_detach_strays(port);
+put_watch:
+	if (unlikely(watch))
+		fput(watch);
 	return n;
+}
+
+/**
+ * sm_port_flush() - the application has unmapped its rings: send what is committed
+ * @port: the port
+ *
+ * As a sync would, but for what comes back: what TCP does not take is lost, as what a
+ * process has not written is.
+ *
+ * The caller has mmap_lock. A thread in send() has its socket's lock when it faults for
+ * that, and a sync may wait for a socket's lock with sync_mutex held: so neither is waited for
+ * here. If another process is in a sync now, that one sends. And nothing is charged in
+ * advance, which needs a socket's lock: what might not fit in a cgroup is not sent.
+ */
+void sm_port_flush(struct sm_port *port)
+{
+	bool more = false;
+	u32 tx_head;
+
+	if (!mutex_trylock(&port->sync_mutex))
+		return;
+	tx_head = READ_ONCE(port->tx.shared->head);
+	if (tx_head <= port->tx.mask && tx_head != port->tx.tail) {
+		port->sync_no = port->sync_no + 1 ?: 1;
+		do {
+			sm_reserve_refuse(&port->reserve);
+			spin_lock_bh(&port->lock);
+			if (port->nic.dev)
+				more = sm_tx(port, tx_head);
+			spin_unlock_bh(&port->lock);
+			cond_resched();
+		} while (more);
+		sm_reserve_refuse(&port->reserve);
+		smp_store_release(&port->tx.shared->tail,
+				  (port->tx.tail + port->tx.mask) & port->tx.mask);
+	}
+	mutex_unlock(&port->sync_mutex);
 }
 
 /**

@@ -8,7 +8,7 @@
  *   port.c      a sync, and waiting for what one would find
  *   claim.c     whose the NIC is: its owner's, or its interrupts'
  *   rx.c, tx.c  from TCP to receive slots, from transmit slots to TCP
- *   attach.c, detach.c, hooks.c, acked.c, sock.c  a port's sockets
+ *   attach.c, detach.c, unread.c, hooks.c, acked.c, sock.c  a port's sockets
  *   nic_napi.c, drivers.c, virtio/                NICs, as nic.h has them
  *   frame.c, limits.c, lsm.c                      buffers; memory, and what may be had of it; LSMs
  *
@@ -81,6 +81,7 @@ struct sm_port {
 	size_t mem_size;
 
 	struct sm_pinned pinned;
+	atomic_t mappings;		/* of it, in pieces; the last one's end is the owner's */
 
 	struct mutex sync_mutex;	/* one sync at a time */
 	struct task_struct *owner;	/* who has synced last; written with lock held, too */
@@ -132,6 +133,7 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
 
 /* port.c */
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync);
+void sm_port_flush(struct sm_port *port);
 void sm_port_wake(struct sm_port *port);
 __poll_t sm_port_poll(struct sm_port *port, poll_table *wait);
 

@@ -160,6 +160,32 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	return port;
 }
 
+static void sm_vm_open(struct vm_area_struct *vma)
+{
+	struct sm_port *port = vma->vm_private_data;
+
+	atomic_inc(&port->mappings);
+}
+
+/*
+ * The owner unmaps it, or has died. Of a process that ends this is called by exit_mm(), before
+ * exit_files() closes its sockets one by one and this port: what it has committed is
+ * sent while they are there. (If something else still holds its memory it comes later,
+ * or with the file: then it is for those sockets that another process has, too.)
+ */
+static void sm_vm_close(struct vm_area_struct *vma)
+{
+	struct sm_port *port = vma->vm_private_data;
+
+	if (atomic_dec_and_test(&port->mappings))
+		sm_port_flush(port);
+}
+
+static const struct vm_operations_struct sm_vm_ops = {
+	.open = sm_vm_open,
+	.close = sm_vm_close,
+};
+
 /**
  * sm_port_mmap() - map rings and frames
  * @port: the port
@@ -194,6 +220,9 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
 		if (err)
 			return err;
 	}
+	vma->vm_private_data = port;
+	vma->vm_ops = &sm_vm_ops;
+	atomic_inc(&port->mappings);
 	return 0;
 }
 

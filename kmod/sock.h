@@ -14,6 +14,8 @@
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
+#include <uapi/stackmap.h>
+
 #include "acked.h"
 
 /* Of sm_sock.credit: without bound */
@@ -55,6 +57,7 @@ enum {
  * @credit: how many bytes of payload it may deliver yet. A sync writes it, with the
  *	port's lock held; a callback reads it
  * @marks: what is to be told of sending
+ * @taken: what had been taken out of its queue before, see unread.c
  * @rcu: freed after a grace period, as callbacks run under RCU
  *
  * The two lists are guarded by the port's list_lock.
@@ -73,6 +76,7 @@ struct sm_sock {
 	u64 credit;
 	u32 refused;
 	struct sm_marks marks;
+	u64 taken;
 	struct rcu_head rcu;
 };
 
@@ -149,11 +153,19 @@ int sm_hooks_init(void);
 void sm_hooks_exit(void);
 
 /* detach.c */
-int sm_sock_detach(struct sm_port *port, s32 fd);
+int sm_sock_detach(struct sm_port *port, s32 fd, const struct stackmap_unread *unread);
 void sm_sock_detach_all(struct sm_port *port);
 void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk);
 void sm_sock_detach_stray(struct sock *sk);
 void sm_sock_detach_strays(struct sm_port *port);
+
+/* unread.c */
+void sm_unread_init(struct sm_sock *ss, const struct sock *sk);
+int sm_unread_copy(struct sk_buff_head *unread, const void __user *from, u32 len,
+		   const struct sock *sk);
+int sm_unread_fits(const struct sm_sock *ss, struct sock *sk, struct sk_buff_head *unread,
+		   u32 len);
+void sm_unread_put(struct sock *sk, struct sk_buff_head *unread);
 
 /* attach.c */
 int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);

@@ -17,6 +17,7 @@
  *	sync			clock park credit linger schedule refuse
  *	attach			heir credit
  *	conn			heir queue end linger schedule attach
+ *	unread			end
  *	port			heir queue end linger
  */
 #ifndef STACKMAP_LIB_H

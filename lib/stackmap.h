@@ -319,6 +319,23 @@ void stackmap_forget(struct stackmap_port *port, int fd);
 int stackmap_sync(struct stackmap_port *port, unsigned int wait_us);
 
 /**
+ * stackmap_sync_watch() - as stackmap_sync(), with an eye on another descriptor
+ * @port: the port
+ * @wait_us: as above; the wait ends also when @fd is ready
+ * @fd: an epoll set, an eventfd or anything else that can be polled; or -1
+ * @told: set to STACKMAP_TOLD_*: STACKMAP_TOLD_WATCH when poll() would find POLLIN, POLLERR or
+ *	POLLHUP at @fd, STACKMAP_TOLD_SIGNAL when a signal has cut the wait short
+ *
+ * For loops that have sockets on the port and other descriptors in an epoll set: one
+ * call looks at both. With @fd -1 it is stackmap_sync() that tells of signals.
+ *
+ * Return: as stackmap_sync(); and EBADF: @fd is no descriptor. EINVAL: the module is older
+ * than 0.2.
+ */
+int stackmap_sync_watch(struct stackmap_port *port, unsigned int wait_us, int fd,
+			unsigned int *told);
+
+/**
  * stackmap_idle() - sync, and prepare to sleep if there is nothing to do
  * @port: the port
  *
@@ -656,6 +673,24 @@ int stackmap_conn_attach(struct stackmap_conn *conn, struct stackmap_port *port,
  * queued or in the ring), ENODEV, EBADF (closed or detached before).
  */
 int stackmap_conn_detach(struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_detach_unread() - take the socket back with what was not used of its payload
+ * @conn: a connection whose queue is empty; the caller may free it afterwards
+ * @data: a copy of the payload that stackmap_rx_next() has shown last and that the caller
+ *	has not used, in order; it may point into a receive slot
+ * @len: bytes of that
+ *
+ * As stackmap_conn_detach(), but for whoever reads from the socket next @data comes first, then
+ * what was delivered and not shown, which is given back by itself, then what was not
+ * delivered, and then the FIN, also if it was shown. Slots of it are shown no more.
+ *
+ * Return: the socket, the caller's again, or -1 and errno, and it is attached as before:
+ * EBUSY, ENODEV, EBADF as above; EINVAL (it has not delivered so much, or the module is
+ * older than 0.2), EMSGSIZE (more than its receive buffer, see SO_RCVBUF), ENOMEM.
+ */
+int stackmap_conn_detach_unread(struct stackmap_conn *conn, const void *data,
+				size_t len);
 
 /**
  * stackmap_conn_close() - close a connection after what is queued was sent

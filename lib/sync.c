@@ -10,9 +10,13 @@
 
 #include "lib.h"
 
-static int do_sync(struct stackmap_port *port, uint32_t flags, uint32_t wait_us)
+/* @watch: with STACKMAP_SYNC_WATCH, else 0 */
+static int do_sync_watch(struct stackmap_port *port, uint32_t flags,
+			 uint32_t wait_us, int watch)
 {
-	struct stackmap_sync req = { .flags = flags, .wait_us = wait_us };
+	struct stackmap_sync req = {
+		.flags = flags, .wait_us = wait_us, .watch = watch,
+	};
 
 	/* behind all payload, lest it comes between slots of one write */
 	if (__builtin_expect(port->parked, 0))
@@ -44,12 +48,39 @@ static int do_sync(struct stackmap_port *port, uint32_t flags, uint32_t wait_us)
 		     port->ready + port->refused_left);
 }
 
+static int do_sync(struct stackmap_port *port, uint32_t flags, uint32_t wait_us)
+{
+	return do_sync_watch(port, flags, wait_us, 0);
+}
+
+/* Who is waiting for us must not wait for the NIC */
+static uint32_t may_wait(const struct stackmap_port *port, uint32_t wait_us)
+{
+	return port->ready || port->pending.first ? 0 : wait_us;
+}
+
 int stackmap_sync(struct stackmap_port *port, unsigned int wait_us)
 {
 	if (!stackmap_usable_(port))
 		return -1;
-	/* who is waiting for us must not wait for the NIC */
-	return do_sync(port, 0, port->ready || port->pending.first ? 0 : wait_us);
+	return do_sync(port, 0, may_wait(port, wait_us));
+}
+
+int stackmap_sync_watch(struct stackmap_port *port, unsigned int wait_us, int fd,
+			unsigned int *told)
+{
+	int n;
+
+	if (!stackmap_usable_(port))
+		return -1;
+	if (!told || fd < -1) {
+		errno = told ? EBADF : EINVAL;
+		return -1;
+	}
+	n = do_sync_watch(port, fd < 0 ? 0 : STACKMAP_SYNC_WATCH,
+			  may_wait(port, wait_us), fd < 0 ? 0 : fd);
+	*told = n < 0 ? 0 : port->rx_ring->told;
+	return n;
 }
 
 int stackmap_idle(struct stackmap_port *port)

@@ -153,6 +153,10 @@ struct stackmap_slot {
 	__u32 taken;
 };
 
+/* What a sync tells beside slots */
+#define STACKMAP_TOLD_WATCH	0x1	/* the watched descriptor is ready */
+#define STACKMAP_TOLD_SIGNAL	0x2	/* a signal is pending, and has cut the wait short */
+
 /**
  * struct stackmap_ring - a ring of slots in memory shared with the kernel
  * @nslots: number of slots, a power of two. Written by the kernel once.
@@ -160,6 +164,7 @@ struct stackmap_slot {
  *	head past slots that it is done with. Transmit: past slots it has filled.
  * @tail: the first slot that belongs to the kernel again. Written by sync only.
  * @refused: transmit: how many slots the last sync marked STACKMAP_TX_REFUSED
+ * @told: receive: STACKMAP_TOLD_*, by the last sync
  *
  * Slots from head up to but not including tail are the application's, as in
  * netmap. All indices are in [0, nslots). The kernel reads head once per sync;
@@ -173,7 +178,8 @@ struct stackmap_ring {
 	__u32 reserved1[15];
 	__u32 tail;
 	__u32 refused;
-	__u32 reserved2[14];
+	__u32 told;
+	__u32 reserved2[13];
 	__u32 reserved3[16];
 	struct stackmap_slot slots[];
 };
@@ -269,18 +275,40 @@ struct stackmap_attach {
 	__u32 reserved[3];
 };
 
+/* With STACKMAP_IOC_DETACH */
+/* What was delivered and is not wanted goes back, in front of what was not delivered */
+#define STACKMAP_DETACH_UNREAD	0x1
+
 /**
  * struct stackmap_detach - STACKMAP_IOC_DETACH: make it an ordinary socket again
  * @fd: in: the number under which it was attached, else EBADF
- * @flags: in: 0
- * @reserved: 0
+ * @flags: in: STACKMAP_DETACH_*
+ * @unread: in: with STACKMAP_DETACH_UNREAD the address of a struct stackmap_unread, else 0
  *
  * What has not been delivered stays on the socket for read().
  */
 struct stackmap_detach {
 	__s32 fd;
 	__u32 flags;
-	__u64 reserved;
+	__u64 unread;
+};
+
+/**
+ * struct stackmap_unread - payload that goes back to its socket
+ * @addr: in: address of a copy of the last @len bytes that the socket has delivered
+ * @len: in: how many. A FIN that was delivered behind them is read again behind them
+ * @gen: in: the socket's, else ESTALE; 0 not to check
+ * @reserved: 0
+ *
+ * Errors: EINVAL (it has not delivered so many since attach, or in this connection),
+ * EMSGSIZE (more than its receive buffer, SO_RCVBUF), ENOMEM, EFAULT. After an error it
+ * is attached as before. It is not looked at what the bytes are.
+ */
+struct stackmap_unread {
+	__u64 addr;
+	__u32 len;
+	__u32 gen;
+	__u64 reserved[2];
 };
 
 /* With STACKMAP_IOC_SYNC */
@@ -289,27 +317,37 @@ struct stackmap_detach {
  * the NIC with its interrupts on
  */
 #define STACKMAP_SYNC_SLEEP	0x1
+/* The wait is for @watch, too */
+#define STACKMAP_SYNC_WATCH	0x2
 
 /**
  * struct stackmap_sync - STACKMAP_IOC_SYNC: exchange a batch, both ways
  * @flags: in: STACKMAP_SYNC_*
  * @wait_us: in: when there is nothing to deliver, poll the NIC for up to so
  *	many microseconds, at most 1000000. A signal ends the wait early
+ * @watch: in: with STACKMAP_SYNC_WATCH a descriptor, else 0. The wait ends early
+ *	when poll() would find EPOLLIN, EPOLLERR or EPOLLHUP on it: an epoll
+ *	set, an eventfd ... It is asked once in any case. EBADF: it is none
  * @reserved: 0
+ *
+ * In the receive ring, @told says what there is beside slots: STACKMAP_TOLD_*.
  *
  * Gives the transmit slots to TCP, polls the NIC and runs the stack, delivers
  * receive slots, flushes the NIC once. Returns the number of receive slots
  * that are the application's now; every transmit slot up to head was dealt with
  * then, and none after an error but ENODEV. Errors: EINVAL (a reserved field, or a head
- * out of range), EINTR (a signal, while waiting for another thread's sync),
+ * out of range), EINTR (a signal, while waiting for another thread's sync), EBADF (@watch),
  * ENODEV (the interface is gone), ENXIO. A NIC that is down is no error: it
  * receives nothing until it is up again. STACKMAP_IOC_WAKE ends the wait early, or
- * keeps the next sync from waiting.
+ * keeps the next sync from waiting. Slots that are committed as the last mapping of
+ * the port goes, with munmap() or as the process ends or is killed, are given to TCP then
+ * (an exec() closes what is close-on-exec before). What TCP has no room for is lost.
  */
 struct stackmap_sync {
 	__u32 flags;
 	__u32 wait_us;
-	__u64 reserved;
+	__s32 watch;
+	__u32 reserved;
 };
 
 /**

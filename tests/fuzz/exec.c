@@ -234,8 +234,18 @@ static int call_attach(const struct op *op)
 static int call_detach(const struct op *op)
 {
 	struct stackmap_detach d = { .fd = fd_of(op->b & 0xffffff) };
+	static const uint8_t bytes[0x4000];
+	struct stackmap_unread u = { .addr = (uintptr_t)bytes, .len = op->c >> 8 & 0x3fff };
 	uint8_t room[sizeof(d)];
 
+	if (op->c & 0x40) {
+		d.flags = STACKMAP_DETACH_UNREAD;
+		d.unread = (uintptr_t)&u;
+		if ((op->c & 0x3f) == 0x3f)
+			u.addr = op->c;
+		if ((op->c & 0x3f) == 0x3e)
+			u.len = op->c;
+	}
 	if ((op->c & 0xff) == 0xff)
 		((uint32_t *)&d)[op->c >> 8 & 3] = op->c;
 	return ioctl(fd_of(op->a), STACKMAP_IOC_DETACH, place(&d, sizeof(d), op->b, room));
@@ -248,6 +258,10 @@ static int call_sync(const struct op *op)
 	uint8_t room[sizeof(s)];
 	int ret;
 
+	if (op->b & 4) {
+		s.flags |= STACKMAP_SYNC_WATCH;
+		s.watch = fd_of(op->c >> 8);
+	}
 	if ((op->c & 0xff) == 0xff)
 		((uint32_t *)&s)[op->c >> 8 & 3] = op->c;
 	while (times--)

@@ -491,9 +491,9 @@ TEST(attach_wrong, 20)
 	d.flags = 1;
 	FAILS(ioctl(sm.fd, STACKMAP_IOC_DETACH, &d), EINVAL);
 	d.flags = 0;
-	d.reserved = 1;
+	d.unread = 1;
 	FAILS(ioctl(sm.fd, STACKMAP_IOC_DETACH, &d), EINVAL);
-	d.reserved = 0;
+	d.unread = 0;
 	EQ(ioctl(sm.fd, STACKMAP_IOC_DETACH, &d), 0);
 	FAILS(ioctl(sm.fd, STACKMAP_IOC_DETACH, &d), EBADF);
 	EQ(sm_info(&sm).stats.sockets, 0);

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * t_wake.c - STACKMAP_IOC_WAKE: a wait that another thread ends
+ * t_wake.c - STACKMAP_IOC_WAKE: a wait that another thread ends; STACKMAP_SYNC_WATCH: or a descriptor
  */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "net.h"
@@ -209,5 +212,126 @@ TEST(wake_none_missed, 60)
 	pthread_join(thread, NULL);
 	tap_note("%u bytes meanwhile", got);
 	sm_settle(&sm);
+	sm_close(&sm);
+}
+
+/* ------------------------------------------------------------ what a sync watches */
+
+static int watch(struct sm *sm, int fd, uint32_t flags, uint32_t wait_us)
+{
+	struct stackmap_sync s = { .flags = flags, .wait_us = wait_us, .watch = fd };
+
+	return ioctl(sm->fd, STACKMAP_IOC_SYNC, &s);
+}
+
+static int event_later;
+
+static void *make_event(void *unused)
+{
+	usleep(50000);
+	CHECK(!eventfd_write(event_later, 1));
+	return unused;
+}
+
+/* An epoll set, or a descriptor in it, that is ready ends the wait; and it is told without one */
+TEST(watch_ends_wait, 20)
+{
+	int ev = eventfd(0, EFD_CLOEXEC), set = epoll_create1(EPOLL_CLOEXEC), outer = epoll_create1(EPOLL_CLOEXEC), i;
+	struct epoll_event e = { .events = EPOLLIN };
+	int fds[3] = { ev, set, outer };
+	eventfd_t n;
+	pthread_t t;
+	struct sm sm;
+	double at;
+
+	sm_new_small(&sm, 16);
+	CHECK(!epoll_ctl(set, EPOLL_CTL_ADD, ev, &e) && !epoll_ctl(outer, EPOLL_CTL_ADD, set, &e));
+	event_later = ev;
+	for (i = 0; i < 3; i++) {
+		at = mono();
+		EQ(watch(&sm, fds[i], STACKMAP_SYNC_WATCH, 100000), 0);
+		CHECKF(mono() - at > 0.09, "%.3f s", mono() - at);
+		EQ(sm.rx->told, 0);
+		CHECK(!pthread_create(&t, NULL, make_event, NULL));
+		at = mono();
+		EQ(watch(&sm, fds[i], STACKMAP_SYNC_WATCH, 1000000), 0);
+		at = mono() - at;
+		pthread_join(t, NULL);
+		CHECKF(at > 0.03 && at < 0.5 * slow(), "%.3f s", at);
+		EQ(sm.rx->told, STACKMAP_TOLD_WATCH);
+		EQ(watch(&sm, fds[i], STACKMAP_SYNC_WATCH, 0), 0);
+		EQ(sm.rx->told, STACKMAP_TOLD_WATCH);
+		EQ(watch(&sm, 0, 0, 0), 0);
+		EQ(sm.rx->told, 0);
+		CHECK(!eventfd_read(ev, &n));
+		EQ(watch(&sm, fds[i], STACKMAP_SYNC_WATCH | STACKMAP_SYNC_SLEEP, 0), 0);
+		EQ(sm.rx->told, 0);
+	}
+	/* Slots and the watched one in one call */
+	{
+		int fd[2];
+
+		pair_tcp(fd, AF_INET);
+		sm_attach(&sm, fd[0], 0);
+		CHECK(send_all(fd[1], "x", 1) && !eventfd_write(ev, 1));
+		EQ(watch(&sm, set, STACKMAP_SYNC_WATCH, 1000000), 1);
+		EQ(sm.rx->told, STACKMAP_TOLD_WATCH);
+		close(fd[0]);
+		close(fd[1]);
+	}
+	sm_close(&sm);
+}
+
+/* A set that has the port in it, too; and a descriptor of another kind, or none */
+TEST(watch_odd, 20)
+{
+	int set = epoll_create1(EPOLL_CLOEXEC), p[2];
+	struct epoll_event e = { .events = EPOLLIN };
+	struct sm sm;
+
+	sm_new_small(&sm, 16);
+	CHECK(!epoll_ctl(set, EPOLL_CTL_ADD, sm.fd, &e) && !pipe(p));
+	EQ(watch(&sm, set, STACKMAP_SYNC_WATCH, 1000), 0);
+	EQ(sm.rx->told, 0);
+	EQ(watch(&sm, sm.fd, STACKMAP_SYNC_WATCH, 1000), 0);
+	EQ(sm.rx->told, 0);
+	EQ(watch(&sm, p[0], STACKMAP_SYNC_WATCH, 1000), 0);
+	EQ(sm.rx->told, 0);
+	close(p[1]);
+	EQ(watch(&sm, p[0], STACKMAP_SYNC_WATCH, 1000), 0);
+	EQ(sm.rx->told, STACKMAP_TOLD_WATCH);	/* HUP */
+	close(p[0]);
+	EQ(watch(&sm, p[0], STACKMAP_SYNC_WATCH, 1000), -1);
+	EQ(errno, EBADF);
+	EQ(watch(&sm, -1, STACKMAP_SYNC_WATCH, 1000), -1);
+	EQ(errno, EBADF);
+	EQ(watch(&sm, 3, 0, 0), -1);
+	EQ(errno, EINVAL);
+	sm_close(&sm);
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/* A signal is told apart from the end of the time */
+TEST(watch_signal, 20)
+{
+	struct sigaction sa = { .sa_handler = nothing };
+	struct itimerval it = { .it_value.tv_usec = 50000 };
+	struct sm sm;
+	double at;
+
+	sm_new_small(&sm, 16);
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &it, NULL);
+	at = mono();
+	EQ(sm_try_sync(sm.fd, 0, 1000000), 0);
+	at = mono() - at;
+	CHECKF(at > 0.03 && at < 0.5 * slow(), "%.3f s", at);
+	EQ(sm.rx->told, STACKMAP_TOLD_SIGNAL);
+	EQ(sm_try_sync(sm.fd, 0, 1000), 0);
+	EQ(sm.rx->told, 0);
 	sm_close(&sm);
 }

@@ -513,7 +513,7 @@ static int do_sync(const struct stackmap_sync *req)
 {
 	uint32_t mask = fk.tx->nslots - 1;
 
-	if (req->reserved || !valid_head(fk.rx, fk.rx_head) ||
+	if (req->reserved || (req->watch && !(req->flags & STACKMAP_SYNC_WATCH)) || !valid_head(fk.rx, fk.rx_head) ||
 	    !valid_head(fk.tx, fk.tx_head)) {
 		fk.violations++;
 		errno = EINVAL;
@@ -521,6 +521,8 @@ static int do_sync(const struct stackmap_sync *req)
 	}
 	fk.syncs++;
 	fk.last_wait_us = req->wait_us;
+	fk.watched = req->flags & STACKMAP_SYNC_WATCH ? req->watch : -1;
+	fk.rx->told = fk.told;
 	if (req->flags & STACKMAP_SYNC_SLEEP)
 		fk.sleeps++;
 	fk.tx->refused = 0;
@@ -656,6 +658,16 @@ static int do_detach(const struct stackmap_detach *req)
 	if (!sock || !sock->attached) {
 		errno = EBADF;
 		return -1;
+	}
+	if (req->flags & STACKMAP_DETACH_UNREAD) {
+		const struct stackmap_unread *u = (const void *)(uintptr_t)req->unread;
+
+		if (u->len > sizeof(fk.unread) || u->gen != sock->gen) {
+			fk.violations++;
+			return 0;
+		}
+		memcpy(fk.unread, (const void *)(uintptr_t)u->addr, u->len);
+		fk.unread_len = u->len;
 	}
 	sock->attached = false;
 	return 0;

@@ -78,6 +78,10 @@ struct fk {
 	uint32_t syncs;
 	uint32_t sleeps;
 	uint32_t last_wait_us;
+	int watched;			/* by the last sync, or -1 */
+	uint32_t told;			/* what each sync tells */
+	unsigned char unread[65536];	/* what a detach has given back */
+	uint32_t unread_len;
 	uint32_t wakes;
 	uint32_t returned;		/* by STACKMAP_TX_RETURN: idle, busy, */
 	uint32_t returned_busy;		/* and refused */

@@ -231,6 +231,8 @@ static inline void stackmap_commit_(struct stackmap_port *port, int fd,
 	slot->gen = gen;
 	slot->taken = 0;
 	port->tx_cur = (port->tx_cur + 1) & port->tx_mask;
+	/* From here on it is sent, whatever becomes of this process */
+	__atomic_store_n(&port->tx_ring->head, port->tx_cur, __ATOMIC_RELEASE);
 }
 
 /* As stackmap_tx_commit_buf(), likewise. With KEEP, nobody's state changes */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -331,6 +332,101 @@ static void test_close(void)
 	CHECK(stackmap_buf_spares(port) == EXTRA);
 }
 
+/* What was not used, and what was not shown, is read from the plain socket, and the rest behind it */
+static void test_unread(void)
+{
+	char got[1700], *data;
+	struct stackmap_slot *slot;
+	double end = now() + 5;
+	size_t n = 0;
+	int fd;
+
+	CHECK(send(peer, memset(got, 'a', 500), 500, 0) == 500);
+	while (!(slot = stackmap_rx_next(port)) && now() < end)
+		stackmap_sync(port, 1000);
+	CHECK(slot && slot->len == 500);
+	data = stackmap_rx_data(port, slot);
+	CHECK(send(peer, memset(got, 'b', 600), 600, 0) == 600);
+	/* the slot that was shown is not given back to the kernel before the data is copied */
+	memcpy(got, data, 500);
+	while (!stackmap_sync(port, 1000) && now() < end)
+		;
+	CHECK(send(peer, memset(got + 500, 'c', 600), 600, 0) == 600 && !shutdown(peer, SHUT_WR));
+	fd = stackmap_conn_detach_unread(&conn, got + 100, 400);
+	CHECK(fd >= 0 && !stackmap_rx_next(port));
+	memset(got, 0, sizeof(got));
+	while (n < sizeof(got) && now() < end) {
+		ssize_t k = recv(fd, got + n, sizeof(got) - n, 0);
+
+		CHECK(k >= 0);
+		if (!k)
+			break;
+		n += (size_t)k;
+	}
+	CHECK(n == 1600 && got[0] == 'a' && got[399] == 'a' && got[400] == 'b' && got[999] == 'b' &&
+	      got[1000] == 'c' && got[1599] == 'c');
+	close(fd);
+}
+
+static void test_watch(void)
+{
+	int ev = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	unsigned int told;
+	double start = now();
+
+	CHECK(!stackmap_sync_watch(port, 100000, ev, &told) && !told && now() - start > 0.09);
+	CHECK(!eventfd_write(ev, 1));
+	CHECK(!stackmap_sync_watch(port, 1000000, ev, &told) && told == STACKMAP_TOLD_WATCH);
+	CHECK(now() - start < 0.9);
+	CHECK(!stackmap_sync_watch(port, 0, -1, &told) && !told);
+	CHECK(stackmap_sync_watch(port, 0, 12345, &told) == -1 && errno == EBADF);
+	close(ev);
+}
+
+/* What was sent and not synced arrives, though the program is killed */
+static void test_killed(void)
+{
+	char got[3000];
+	size_t n = 0;
+	int p[2], l, other;
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t len = sizeof(addr);
+	pid_t pid;
+
+	CHECK((l = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && !bind(l, (void *)&addr, len) && !listen(l, 1));
+	CHECK(!getsockname(l, (void *)&addr, &len) && !pipe(p));
+	stackmap_conn_abort(&conn);
+	stackmap_close(port);
+	pid = fork();
+	if (!pid) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+		port = stackmap_open("eth0", 0, NULL);
+		CHECK(port && !connect(fd, (void *)&addr, len) && !stackmap_conn_attach(&conn, port, fd));
+		memset(got, 'k', sizeof(got));
+		CHECK(stackmap_send(&conn, got, sizeof(got)) == (ssize_t)sizeof(got));
+		CHECK(write(p[1], "x", 1) == 1);
+		kill(getpid(), SIGKILL);
+	}
+	close(p[1]);
+	other = accept(l, NULL, NULL);
+	CHECK(other >= 0 && waitpid(pid, NULL, 0) == pid);
+	while (n < sizeof(got)) {
+		ssize_t k = recv(other, got + n, sizeof(got) - n, 0);
+
+		if (k <= 0)
+			break;
+		n += (size_t)k;
+	}
+	CHECK(n == sizeof(got) && got[0] == 'k' && got[n - 1] == 'k');
+	close(other);
+	close(l);
+	port = stackmap_open("eth0", 0, NULL);
+	peer = connect_one(&conn);
+}
+
 int main(void)
 {
 	static const struct {
@@ -339,6 +435,7 @@ int main(void)
 	} tests[] = {
 		{ "keep", test_keep }, { "acked", test_acked }, { "close", test_close },
 		{ "pause", test_pause }, { "shutdown", test_shutdown },
+		{ "unread", test_unread }, { "watch", test_watch }, { "killed", test_killed },
 		{ "wake", test_wake }, { "pwait", test_pwait }, { "fork", test_fork },
 	};
 	struct stackmap_options opt = { .extra_bufs = EXTRA };

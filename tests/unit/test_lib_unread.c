@@ -94,6 +94,21 @@ static void test_unread_wrong(void **state)
 	assert_int_equal(fk.unread_len, 1);
 }
 
+/* What was accepted is in the ring for the kernel to see, before the next sync */
+static void test_published(void **state)
+{
+	uint32_t head = fk.tx->head;
+
+	(void)state;
+	connect_one(&a, 100);
+	assert_int_equal(stackmap_send(&a, "0123456789", 10), 10);
+	assert_int_equal(fk.tx->head, (head + 1) & (fk.tx->nslots - 1));
+	assert_int_equal(fk.syncs, 0);
+	/* and nothing of what is closed at once */
+	stackmap_conn_abort(&a);
+	assert_int_equal(fk.tx->slots[head].fd, -1);
+}
+
 static void test_sync_watch(void **state)
 {
 	unsigned int told = 7;
@@ -127,6 +142,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_unread),
 		TEST(test_unread_wrong),
+		TEST(test_published),
 		TEST(test_sync_watch),
 	};
 

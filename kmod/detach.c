@@ -44,24 +44,17 @@ static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
 }
 
 /*
- * The same, and @unread is in the socket's queue before anybody can read from it as from
- * a plain one. Returns as above, or a negative errno, and then nothing has changed.
+ * Whether payload may go back to a socket. With it locked: before that nothing tells that
+ * @ss is still its own, and has not been freed.
  */
-static int sm_detach_begin_unread(struct sm_sock *ss, struct sock *sk,
-				  struct sk_buff_head *unread, u32 len)
+static int sm_detach_may_unread(struct sm_sock *ss, struct sock *sk,
+				const struct stackmap_unread *u)
 {
-	int ret;
-
-	lock_sock(sk);
-	ret = sm_unread_fits(ss, sk, unread, len);
-	if (!ret)
-		ret = sm_detach_begin_locked(ss, sk);
-	if (ret > 0 && len) {
-		sm_unread_put(sk, unread);
-		sk->sk_data_ready(sk);	/* the plain one, by now */
-	}
-	release_sock(sk);
-	return ret;
+	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) != ss || sm_sock_is_over(ss, sk))
+		return -EBADF;
+	if (u->gen && u->gen != ss->gen)
+		return -ESTALE;
+	return sm_unread_check(ss, sk, u->len);
 }
 
 /* @owned: a thread has the socket locked. Returns whether the module's reference is to be put */
@@ -106,22 +99,41 @@ static void sm_detach(struct sm_sock *ss, struct sock *sk)
 	sock_put(sk);
 }
 
-/* Likewise. Returns 0 or a negative errno, and then it is attached as before */
+/*
+ * Likewise, and the payload is in the socket's queue before anybody can read from it as from a
+ * plain one. Returns 0 or a negative errno, and then it is as it was before.
+ *
+ * It is looked at twice whether it may be: before there is memory for it, and when the
+ * user's has been read, which takes as long as a userfaultfd likes.
+ */
 static int sm_detach_unread(struct sm_sock *ss, struct sock *sk, const struct stackmap_unread *u)
 {
 	struct sk_buff_head unread;
-	int ret = -ESTALE;
+	int err;
 
-	if (!u->gen || u->gen == ss->gen)
-		ret = sm_unread_copy(&unread, u64_to_user_ptr(u->addr), u->len, sk);
-	if (!ret) {
-		ret = sm_detach_begin_unread(ss, sk, &unread, u->len);
-		if (ret > 0)
-			sm_detach_finish(ss, sk);
-		__skb_queue_purge(&unread);
-	}
+	lock_sock(sk);
+	err = sm_detach_may_unread(ss, sk, u);
+	release_sock(sk);
+	if (!err)
+		err = sm_unread_copy(&unread, u64_to_user_ptr(u->addr), u->len);
+	if (err)
+		goto put_sock;
+
+	lock_sock(sk);
+	err = sm_detach_may_unread(ss, sk, u);
+	if (!err)
+		err = sm_unread_charge(sk, &unread);
+	if (!err && !sm_detach_begin_locked(ss, sk))
+		err = -EBADF;
+	if (!err)
+		sm_unread_put(ss, sk, &unread);
+	release_sock(sk);
+	__skb_queue_purge(&unread);
+	if (!err)
+		sm_detach_finish(ss, sk);
+put_sock:
 	sock_put(sk);
-	return min(ret, 0);
+	return err;
 }
 
 /**

@@ -128,6 +128,7 @@ static void sm_error_report(struct sock *sk)
 			clear_bit(SM_TOLD_ERROR, &ss->bits);
 			set_bit(SM_CONNECTING, &ss->bits);
 			ss->taken = 0;
+			ss->err = 0;
 			/* It may have been one, and may become one */
 			set_bit(SM_LISTENED, &ss->bits);
 		}

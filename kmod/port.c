@@ -224,6 +224,9 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		n = (port->rx.tail - port->rx.head) & port->rx.mask;
 unlock:
 	mutex_unlock(&port->sync_mutex);
+	/* Who unmaps it and finds the mutex taken was here before, and is seen; or finds it free */
+	if (unlikely(!atomic_read(&port->mappings)))
+		sm_port_flush(port);
 	if (unlikely(!list_empty_careful(&port->strays)))
 		sm_sock_detach_strays(port);
 put_watch:
@@ -241,13 +244,14 @@ put_watch:
  *
  * The caller has mmap_lock. A thread in send() has its socket's lock when it faults for
  * that, and a sync may wait for a socket's lock with sync_mutex held: so neither is waited for
- * here. If another process is in a sync now, that one sends. And nothing is charged in
- * advance, which needs a socket's lock: what might not fit in a cgroup is not sent.
+ * here. If a sync goes on now, of another thread or process, it does this when it has
+ * ended. And nothing is charged in advance, which needs a socket's lock: what might not
+ * fit in a cgroup is not sent.
  */
 void sm_port_flush(struct sm_port *port)
 {
-	bool more = false;
 	u32 tx_head;
+	bool more;
 
 	if (!mutex_trylock(&port->sync_mutex))
 		return;
@@ -257,8 +261,7 @@ void sm_port_flush(struct sm_port *port)
 		do {
 			sm_reserve_refuse(&port->reserve);
 			spin_lock_bh(&port->lock);
-			if (port->nic.dev)
-				more = sm_tx(port, tx_head);
+			more = port->nic.dev && sm_tx(port, tx_head);
 			spin_unlock_bh(&port->lock);
 			cond_resched();
 		} while (more);

@@ -354,15 +354,18 @@ static void sm_rx_told(struct sm_sock *ss, struct sock *sk, u16 flags, bool over
 	unsigned long *bits = &ss->bits;
 
 	if (flags & STACKMAP_RX_ERROR) {
-		sock_error(sk);		/* told once, as by SO_ERROR */
+		int err = sock_error(sk);	/* told once, as by SO_ERROR */
+
 		clear_bit(SM_LISTENING, bits);
 		/* What is not reached now never is */
 		if (over)
 			clear_bit(SM_WANT_ACKED, bits);
 		/* Unless that is of the connection before, and the next is to come */
 		if (!sm_sock_is_unconnected(sk)) {
-			if (over)
+			if (over) {
 				set_bit(SM_TOLD_ERROR, bits);
+				ss->err = -err;
+			}
 			clear_bit(SM_CONNECTING, bits);
 		}
 	}

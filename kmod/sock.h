@@ -58,6 +58,7 @@ enum {
  *	port's lock held; a callback reads it
  * @marks: what is to be told of sending
  * @taken: what had been taken out of its queue before, see unread.c
+ * @err: the error that has ended the connection, if that was told; else 0
  * @rcu: freed after a grace period, as callbacks run under RCU
  *
  * The two lists are guarded by the port's list_lock.
@@ -77,6 +78,7 @@ struct sm_sock {
 	u32 refused;
 	struct sm_marks marks;
 	u64 taken;
+	int err;
 	struct rcu_head rcu;
 };
 
@@ -161,11 +163,10 @@ void sm_sock_detach_strays(struct sm_port *port);
 
 /* unread.c */
 void sm_unread_init(struct sm_sock *ss, const struct sock *sk);
-int sm_unread_copy(struct sk_buff_head *unread, const void __user *from, u32 len,
-		   const struct sock *sk);
-int sm_unread_fits(const struct sm_sock *ss, struct sock *sk, struct sk_buff_head *unread,
-		   u32 len);
-void sm_unread_put(struct sock *sk, struct sk_buff_head *unread);
+int sm_unread_check(const struct sm_sock *ss, const struct sock *sk, u32 len);
+int sm_unread_copy(struct sk_buff_head *unread, const void __user *from, u32 len);
+int sm_unread_charge(struct sock *sk, const struct sk_buff_head *unread);
+void sm_unread_put(const struct sm_sock *ss, struct sock *sk, struct sk_buff_head *unread);
 
 /* attach.c */
 int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);

@@ -208,10 +208,15 @@ void stackmap_close(struct stackmap_port *port)
 		return;
 	/* NULL: wiped, as this is a child's */
 	if (port->map) {
-		if (port->bufs)
-			close_conns(port);
+		/*
+		 * What is in the ring goes with the mapping, while all sockets are open. No
+		 * slot is looked at afterwards: of another batch they are nobody's
+		 */
 		if (port->map != MAP_FAILED)
 			munmap(port->map, port->reg.map_size);
+		port->batch++;
+		if (port->bufs)
+			close_conns(port);
 	} else {
 		close_child(stackmap_heir_(port));
 	}

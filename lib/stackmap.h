@@ -193,8 +193,8 @@ const char *stackmap_open_hint(int err);
  * @port: the port, or NULL; invalid afterwards, as are all of its buffers
  *
  * Sockets become ordinary ones and stay open, except those which were given to
- * stackmap_conn_close() and are lingering: these are closed, and what they had
- * queued is lost. Every stackmap_conn that is attached must still exist, and can
+ * stackmap_conn_close() and are lingering: these are closed. What is in the transmit
+ * ring is given to TCP, and what is queued behind it is lost. Every stackmap_conn that is attached must still exist, and can
  * be freed afterwards; or closed: stackmap_conn_close() closes its socket then.
  * A child that still has the descriptors (fork() without exec()) keeps the queue
  * until it has called this, too, or ends. errno is left as it was.
@@ -327,10 +327,11 @@ int stackmap_sync(struct stackmap_port *port, unsigned int wait_us);
  *	POLLHUP at @fd, STACKMAP_TOLD_SIGNAL when a signal has cut the wait short
  *
  * For loops that have sockets on the port and other descriptors in an epoll set: one
- * call looks at both. With @fd -1 it is stackmap_sync() that tells of signals.
+ * call looks at both. With @fd -1 it is stackmap_sync() that tells of signals, if the module
+ * is not older than 0.2.
  *
  * Return: as stackmap_sync(); and EBADF: @fd is no descriptor. EINVAL: the module is older
- * than 0.2.
+ * than 0.2, and cannot watch.
  */
 int stackmap_sync_watch(struct stackmap_port *port, unsigned int wait_us, int fd,
 			unsigned int *told);
@@ -683,11 +684,13 @@ int stackmap_conn_detach(struct stackmap_conn *conn);
  *
  * As stackmap_conn_detach(), but for whoever reads from the socket next @data comes first, then
  * what was delivered and not shown, which is given back by itself, then what was not
- * delivered, and then the FIN, also if it was shown. Slots of it are shown no more.
+ * delivered, and then the FIN or the error that has ended it, also if it was shown. Slots of
+ * it are shown no more.
  *
  * Return: the socket, the caller's again, or -1 and errno, and it is attached as before:
  * EBUSY, ENODEV, EBADF as above; EINVAL (it has not delivered so much, or the module is
- * older than 0.2), EMSGSIZE (more than its receive buffer, see SO_RCVBUF), ENOMEM.
+ * older than 0.2), EMSGSIZE (more than STACKMAP_UNREAD_MAX), EPERM (a socket of another
+ * network namespace than the port's), ENOMEM, EINTR.
  */
 int stackmap_conn_detach_unread(struct stackmap_conn *conn, const void *data,
 				size_t len);

@@ -155,7 +155,7 @@ struct stackmap_slot {
 
 /* What a sync tells beside slots */
 #define STACKMAP_TOLD_WATCH	0x1	/* the watched descriptor is ready */
-#define STACKMAP_TOLD_SIGNAL	0x2	/* a signal is pending, and has cut the wait short */
+#define STACKMAP_TOLD_SIGNAL	0x2	/* a signal, or work of io_uring's, has cut the wait short */
 
 /**
  * struct stackmap_ring - a ring of slots in memory shared with the kernel
@@ -276,8 +276,12 @@ struct stackmap_attach {
 };
 
 /* With STACKMAP_IOC_DETACH */
-/* What was delivered and is not wanted goes back, in front of what was not delivered */
+/*
+ * What was delivered and is not wanted goes back, in front of what was not delivered. A
+ * FIN, and an error that has ended the connection, are read again behind it though they were told
+ */
 #define STACKMAP_DETACH_UNREAD	0x1
+#define STACKMAP_UNREAD_MAX	(64u << 20)
 
 /**
  * struct stackmap_detach - STACKMAP_IOC_DETACH: make it an ordinary socket again
@@ -296,13 +300,15 @@ struct stackmap_detach {
 /**
  * struct stackmap_unread - payload that goes back to its socket
  * @addr: in: address of a copy of the last @len bytes that the socket has delivered
- * @len: in: how many. A FIN that was delivered behind them is read again behind them
+ * @len: in: how many, at most STACKMAP_UNREAD_MAX, else EMSGSIZE
  * @gen: in: the socket's, else ESTALE; 0 not to check
  * @reserved: 0
  *
- * Errors: EINVAL (it has not delivered so many since attach, or in this connection),
- * EMSGSIZE (more than its receive buffer, SO_RCVBUF), ENOMEM, EFAULT. After an error it
- * is attached as before. It is not looked at what the bytes are.
+ * Errors: EINVAL (it has not delivered so many since attach, or in this connection), EBADF
+ * (it was closed meanwhile), ENOMEM, EFAULT, EINTR; EPERM (bytes for a socket of another
+ * network namespace than the port's need CAP_NET_ADMIN there). After an error nothing has
+ * changed. It is not looked at what the bytes are. What lies in a socket beyond its receive
+ * buffer (SO_RCVBUF) closes its window.
  */
 struct stackmap_unread {
 	__u64 addr;
@@ -327,7 +333,8 @@ struct stackmap_unread {
  *	many microseconds, at most 1000000. A signal ends the wait early
  * @watch: in: with STACKMAP_SYNC_WATCH a descriptor, else 0. The wait ends early
  *	when poll() would find EPOLLIN, EPOLLERR or EPOLLHUP on it: an epoll
- *	set, an eventfd ... It is asked once in any case. EBADF: it is none
+ *	set, an eventfd ... It is asked once in any case, and takes as long as its
+ *	poll() does. EBADF: it is none
  * @reserved: 0
  *
  * In the receive ring, @told says what there is beside slots: STACKMAP_TOLD_*.

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,20 +164,71 @@ TEST(flush_garbage, 60)
 	struct sm sm;
 	int fd[2];
 
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < 100; i++) {
+		struct stackmap_slot *s;
+		uint32_t whole = 0;
+		uint8_t b[PIECE];
+
 		sm_new_small(&sm, 16);
 		pair_tcp(fd, AF_INET);
 		sm_attach(&sm, fd[0], 0);
-		for (k = 0; k < sizeof(struct stackmap_slot) * 16; k += 4)
-			*(uint32_t *)((uint8_t *)sm.tx->slots + k) = rnd(&seed) << 16 ^ rnd(&seed);
-		for (k = 0; k < 16; k++)
-			if (rnd(&seed) % 2)
-				sm.tx->slots[k].fd = fd[0];
-		sm.tx->head = rnd(&seed) % (i % 3 ? 16 : 40);
+		/* Slots as they should be, up to one of which a field is garbage */
+		k = rnd(&seed) % 15;
+		commit(&sm, fd[0], 5, 15);
+		whole = k;
+		s = &sm.tx->slots[(sm.tx_head + 16 - 15 + k) % 16];
+		switch (i % 6) {
+		case 0: s->fd = rnd(&seed); break;
+		case 1: s->buf = rnd(&seed) << 8; break;
+		case 2: s->off = 60000; break;
+		case 3: s->gen = rnd(&seed) | 1 << 31; break;
+		case 4: s->flags = 0x7000; break;
+		case 5:
+			sm.tx->head = 16 + rnd(&seed);
+			whole = 0;
+		}
 		sm_close(&sm);
+		shutdown(fd[0], SHUT_WR);
+		set_timeout(fd[1], 2000);
+		for (k = 0; k < whole; k++) {
+			CHECKF(recv_all(fd[1], b, PIECE), "%u: %u of %u", i, k, whole);
+			CHECK(pat_is(b, 5, k * PIECE, PIECE));
+		}
+		if (i % 6 == 5)
+			EQ(recv(fd[1], b, 1, 0), 0);
 		close(fd[0]);
 		close(fd[1]);
 	}
+}
+
+static void *sync_long(void *sm)
+{
+	sm_try_sync(((struct sm *)sm)->fd, 0, 300000);
+	return NULL;
+}
+
+/* While another thread is in a sync, which has looked at the ring before */
+TEST(flush_beside_sync, 20)
+{
+	struct sm sm;
+	uint8_t b[PIECE];
+	pthread_t t;
+	int fd[2];
+
+	sm_new_small(&sm, 64);
+	pair_tcp(fd, AF_INET);
+	sm_attach(&sm, fd[0], 0);
+	CHECK(!pthread_create(&t, NULL, sync_long, &sm));
+	usleep(100000);
+	commit(&sm, fd[0], 1, 1);
+	CHECK(!munmap(sm.map, sm.reg.map_size));
+	set_timeout(fd[1], 2000);
+	CHECK(recv_all(fd[1], b, PIECE));
+	CHECK(pat_is(b, 1, 0, PIECE));
+	pthread_join(t, NULL);
+	close(sm.fd);
+	close(fd[0]);
+	close(fd[1]);
 }
 
 /* A part of the mapping that goes is not its end */

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -216,7 +217,7 @@ TEST(unread_wakes, 20)
 	take(&sm, fd[0], 0, 10);
 	pid = fork();
 	if (pid == 0)
-		_exit(!readable(fd[0], 5000));
+		_exit(!readable(fd[0], -1));	/* if it is not woken, never */
 	usleep(100000);
 	unread(&sm, fd[0], 0, 10);
 	CHECK(waitpid(pid, &status, 0) == pid);
@@ -231,11 +232,10 @@ TEST(unread_wrong, 20)
 {
 	struct stackmap_unread u = { .reserved = { 0, 1 } };
 	struct stackmap_detach d = { .unread = (uintptr_t)&u };
-	uint32_t gen, big = 16 << 20;
-	uint8_t *b = calloc(1, big);
+	uint8_t *b = calloc(1, 4096);
 	struct sm sm;
-	int fd[2], l, size = 0;
-	socklen_t len = sizeof(size);
+	uint32_t gen;
+	int fd[2], l;
 
 	sm_new_small(&sm, 64);
 	pair_tcp(fd, AF_INET);
@@ -248,8 +248,8 @@ TEST(unread_wrong, 20)
 	EQ(try_unread(&sm, fd[0], b, 51, 0), EINVAL);
 	EQ(try_unread(&sm, fd[0], b, 50, gen + 1), ESTALE);
 	EQ(try_unread(&sm, fd[0], NULL, 50, gen), EFAULT);
-	EQ(getsockopt(fd[0], SOL_SOCKET, SO_RCVBUF, &size, &len), 0);
-	EQ(try_unread(&sm, fd[0], b, size + 1, gen), EMSGSIZE);
+	EQ(try_unread(&sm, fd[0], b, STACKMAP_UNREAD_MAX, gen), EINVAL);
+	EQ(try_unread(&sm, fd[0], b, STACKMAP_UNREAD_MAX + 1, gen), EMSGSIZE);
 	EQ(try_unread(&sm, fd[0], b, 0xffffffff, gen), EMSGSIZE);
 	EQ(try_unread(&sm, fd[1], b, 0, 0), EBADF);
 	EQ(try_unread(&sm, -1, b, 0, 0), EBADF);
@@ -286,6 +286,115 @@ TEST(unread_wrong, 20)
 	close(fd[1]);
 	free(b);
 	sm_close(&sm);
+}
+
+/* A socket that is connected again while it is attached has the new connection's back, and no more */
+TEST(unread_reconnected, 20)
+{
+	int fd, l = try_listen("127.0.0.1", 0), peer[2], i;
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct sm sm;
+	uint8_t b[2];
+
+	sm_new_small(&sm, 64);
+	CHECK(!getsockname(l, (void *)&ss, &len));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	for (i = 0; i < 2; i++) {
+		CHECK(!connect(fd, (void *)&ss, len));
+		peer[i] = accept(l, NULL, NULL);
+		CHECK(peer[i] >= 0);
+		if (!i)
+			sm_attach(&sm, fd, 0);
+		else
+			sm_event(&sm, fd, STACKMAP_RX_CONNECTED, 1000);
+		give(peer[i], 0, i ? 10 : 1000);
+		take(&sm, fd, 0, i ? 10 : 1000);
+		if (!i)
+			CHECK(!connect(fd, &none, sizeof(none)));
+	}
+	EQ(try_unread(&sm, fd, b, 11, 0), EINVAL);
+	unread(&sm, fd, 0, 10);
+	plain(fd, 0, 10);
+	close(fd);
+	close(l);
+	close(peer[0]);
+	close(peer[1]);
+	sm_close(&sm);
+}
+
+/* Of a connection that has ended by a reset: the payload, then the error, though it was told */
+TEST(unread_before_error, 20)
+{
+	struct linger rst = { 1, 0 };
+	struct sm sm;
+	int fd[2], i;
+	uint8_t b;
+
+	sm_new_small(&sm, 64);
+	for (i = 0; i < 2; i++) {
+		pair_tcp(fd, AF_INET);
+		sm_attach(&sm, fd[0], 0);
+		give(fd[1], 0, 1000);
+		take(&sm, fd[0], 0, 1000);
+		setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
+		close(fd[1]);
+		EQ(sm_event(&sm, fd[0], STACKMAP_RX_ERROR, 1000).err, ECONNRESET);
+		unread(&sm, fd[0], i ? 400 : 1000, i ? 600 : 0);
+		CHECK(readable(fd[0], 0));
+		if (i)
+			plain(fd[0], 400, 600);
+		EQ(recv(fd[0], &b, 1, 0), -1);
+		EQ(errno, ECONNRESET);
+		EQ(recv(fd[0], &b, 1, 0), 0);
+		close(fd[0]);
+	}
+	sm_close(&sm);
+}
+
+/* While it is detached and attached again, closed and made anew by another thread: no report of the kernel's */
+static struct sm race_sm;
+static int race_fd[2], race_ended;
+
+static void *race(void *unused)
+{
+	uint32_t gen, seed = 8;
+
+	while (!__atomic_load_n(&race_ended, __ATOMIC_RELAXED)) {
+		sm_try_detach(race_sm.fd, race_fd[0]);
+		if (rnd(&seed) % 8 == 0) {
+			close(race_fd[0]);
+			close(race_fd[1]);
+			pair_tcp(race_fd, AF_INET);
+		}
+		sm_try_attach(race_sm.fd, race_fd[0], 0, &gen);
+		send(race_fd[1], "0123456789", 10, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sm_try_sync(race_sm.fd, 0, 0);
+	}
+	return unused;
+}
+
+TEST(unread_race, 30)
+{
+	double end = mono() + 3;
+	uint8_t *b = calloc(1, 4096);
+	pthread_t t;
+	int i, err;
+
+	sm_new_small(&race_sm, 64);
+	pair_tcp(race_fd, AF_INET);
+	CHECK(!pthread_create(&t, NULL, race, NULL));
+	for (i = 0; mono() < end; i++) {
+		err = try_unread(&race_sm, race_fd[0], b, i % 12, 0);
+		CHECKF(!err || err == EBADF || err == EINVAL, "%s", strerror(err));
+	}
+	__atomic_store_n(&race_ended, 1, __ATOMIC_RELAXED);
+	pthread_join(t, NULL);
+	close(race_fd[0]);
+	close(race_fd[1]);
+	sm_close(&race_sm);
+	free(b);
 }
 
 /*

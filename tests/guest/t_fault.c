@@ -177,6 +177,51 @@ static void attach_all(struct sm *sm, int fd, const int *pair)
 	CHECK(failed);
 }
 
+/* A detach that gives payload back: all of it and detached, or nothing and attached as before */
+TEST(fault_unread, 60)
+{
+	struct stackmap_unread u = { .len = 5000 };
+	struct stackmap_detach d = { .flags = STACKMAP_DETACH_UNREAD, .unread = (uintptr_t)&u };
+	uint8_t block[5000], got[5000];
+	int n, ret, err, fd[2], failed = 0;
+	bool hit = true;
+	struct sm sm;
+
+	fault_init();
+	sm_new_small(&sm, 16);
+	pair_tcp(fd, AF_INET);
+	pat_fill(block, 6, 0, sizeof(block));
+	u.addr = (uintptr_t)block;
+	d.fd = fd[0];
+	for (n = 1; hit && n < MOST; n++) {
+		sm_attach(&sm, fd[0], n);
+		CHECK(send_all(fd[1], block, sizeof(block)));
+		sm_read(&sm, fd[0], got, sizeof(got), 3000);
+		fault_next(n);
+		ret = ioctl(sm.fd, STACKMAP_IOC_DETACH, &d);
+		err = errno;
+		hit = fault_over();
+		if (ret) {
+			CHECK(hit);
+			EQ(err, ENOMEM);
+			EQ(sm_info(&sm).stats.sockets, 1);
+			EQ(ioctl(sm.fd, STACKMAP_IOC_DETACH, &d), 0);
+			failed++;
+		}
+		EQ(sm_info(&sm).stats.sockets, 0);
+		set_timeout(fd[0], 3000);
+		CHECK(recv_all(fd[0], got, sizeof(got)));
+		CHECK(pat_is(got, 6, 0, sizeof(got)));
+	}
+	CHECK(!hit);
+	tap_note("%d allocations, without %d of which it cannot be", n - 2, failed);
+	CHECK(failed);
+	close(fd[0]);
+	close(fd[1]);
+	sm_settle(&sm);
+	sm_close(&sm);
+}
+
 TEST(fault_attach_detach, 120)
 {
 	int i, l, fd[2], high[2];

@@ -185,8 +185,11 @@ ok 'serves a directory'
 is "$(curl_ "$url/")-$(curl_ "$url/dir/")" index-dir 'index.html'
 is "$(curl_ -w '%{redirect_url}' "$url/dir" -o /dev/null)" "$url/dir/" 'a directory without its slash'
 is "$(curl_ -w '%{redirect_url}' "$url/dir?x=1&y=%2F" -o /dev/null)" "$url/dir/?x=1&y=%2F" 'and with a query, which it keeps'
-is "$(printf 'GET /dir?<\x80"%%0d%%0a#f HTTP/1.1\r\nHost: a\r\n\r\n%s' "$last" | raw | tr -d '\r' | sed -n 's/^Location: //p')" \
-  '/dir/?%3C%80%22%0d%0a' 'whatever is in it'
+is "$(printf 'GET /dir?<"%%0d%%0a#f HTTP/1.1\r\nHost: a\r\n\r\n%s' "$last" | raw | tr -d '\r' | sed -n 's/^Location: //p')" \
+  '/dir/?%3C%22%0d%0a' 'whatever is in it'
+# No URL has such a byte: http-parser lets it pass, and then it is escaped; llhttp does not
+[[ "$(printf 'GET /dir?\x80 HTTP/1.1\r\nHost: a\r\n\r\n%s' "$last" | raw | tr -d '\r' | sed -n '1s/^HTTP.1.1 \(...\).*/\1/p; s/^Location: //p')" =~ ^400|^301.*%80$ ]]
+ok 'and a byte that no URL has is escaped, or 400'
 is "$(curl_ "$url/a%20b.txt?q=1")" 'a b' 'an escaped name, a query'
 is "$(curl_ -o /dev/null -w '%{content_type}' "$url/a%20b.txt")" text/plain 'Content-Type'
 is "$(status "$url/none")-$(curl_ "$url/none" | wc -c)" 200-0 'an empty file'

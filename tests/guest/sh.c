@@ -80,6 +80,17 @@ int sh_read(char *to, size_t size, const char *fmt, ...)
 	return sh_run(to, size, command);
 }
 
+int sh_ring_turns(const char *ifname)
+{
+	char out[32] = "";
+	int n;
+
+	sh_read(out, sizeof(out), "ethtool -g %s 2>/dev/null | awk '/^Current/ { now = 1 } now && $1 == \"RX:\" { print $2; exit }'",
+		ifname);
+	n = atoi(out) / 256;
+	return n > 1 ? n : 1;
+}
+
 void sh_restore_nic(void)
 {
 	sh("exec 2>/dev/null; [ ! -e /run/netns/smns ] || ip -n smns link set " IFNAME " netns 1; ip netns del smns"

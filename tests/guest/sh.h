@@ -15,6 +15,12 @@ int sh_read(char *to, size_t size, const char *fmt, ...);
 /* How long the last one took */
 extern double sh_seconds;
 
+/*
+ * How many times 256 buffers the NIC's receive ring has, 1 at least: 1 with QEMU 7.2, 4 with that of
+ * Debian 13. What a test does until they have all gone by, it does so many times
+ */
+int sh_ring_turns(const char *ifname);
+
 /* The NIC as it was when the guest had booted, whatever a test has left of it */
 void sh_restore_nic(void);
 /* A veth pair with NAPI, and a peer in the namespace of its other end: place_veth */

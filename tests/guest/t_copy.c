@@ -86,7 +86,7 @@ static struct app *server(int *port)
 	*port = app_listen(app, here->guest4);
 	app->spin = true;
 	/* More packets with payload than the ring has buffers */
-	pieces(app, *port, 20000, 60);
+	pieces(app, *port, 20000, 60 * sh_ring_turns(here->ifname));
 	return app;
 }
 
@@ -400,6 +400,7 @@ TEST_NIC(buffers_kept_long, 30 + KEEP_SECONDS)
 	app = app_new(&reg);
 	port = app_listen(app, here->guest4);
 	app->spin = true;
+	pieces(app, port, 20000, 30 * (sh_ring_turns(here->ifname) - 1));
 	app->on_slot = on_keep;
 	ask(&a, "pieces %s %d %d 1000 %d 0", here->guest4, port, KEPT_SEED, KEPT);
 	app_run(app, &a, 30);

@@ -14,6 +14,7 @@
 #include "net.h"
 #include "pair.h"
 #include "peer.h"
+#include "sh.h"
 #include "sm.h"
 #include "tap.h"
 
@@ -208,7 +209,7 @@ static void bytes_exact(uint32_t most)
 	own = sm.reg.nic == STACKMAP_NIC_VIRTIO && here == &place_nic;
 	/* Until the own driver's ring holds the port's buffers only */
 	if (own)
-		by_grants(&sm, l, 1500000, 0);
+		by_grants(&sm, l, 1500000 * sh_ring_turns(here->ifname), 0);
 	handed = sm_info(&sm).stats.rx_handed_bytes;
 	by_grants(&sm, l, few(600000), most);
 	handed = sm_info(&sm).stats.rx_handed_bytes - handed;

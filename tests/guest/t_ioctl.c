@@ -488,7 +488,7 @@ TEST(attach_wrong, 20)
 	FAILS(sm_try_detach(sm.fd, -1), EBADF);
 	FAILS(sm_try_detach(sm.fd, INT32_MAX), EBADF);
 	d.fd = fd[0];
-	d.flags = 1;
+	d.flags = 2;
 	FAILS(ioctl(sm.fd, STACKMAP_IOC_DETACH, &d), EINVAL);
 	d.flags = 0;
 	d.unread = 1;
@@ -570,9 +570,12 @@ TEST(sync_wrong, 10)
 	unsigned int i;
 
 	sm_new_small(&sm, 16);
-	s.flags = 2;
+	s.flags = 4;
 	FAILS(ioctl(sm.fd, STACKMAP_IOC_SYNC, &s), EINVAL);
 	s.flags = 0;
+	s.watch = 1;
+	FAILS(ioctl(sm.fd, STACKMAP_IOC_SYNC, &s), EINVAL);
+	s.watch = 0;
 	s.reserved = 1;
 	FAILS(ioctl(sm.fd, STACKMAP_IOC_SYNC, &s), EINVAL);
 	s.reserved = 0;

@@ -603,9 +603,9 @@ static void own_until_killed(void *arg)
 TEST_NIC(owner_dies_ring_forgets, 60)
 {
 	char driver[128] = "";
+	int told[2], pings;
 	long long with;
 	struct ask a;
-	int told[2];
 	pid_t pid;
 	char c;
 
@@ -615,16 +615,17 @@ TEST_NIC(owner_dies_ring_forgets, 60)
 	cg_new(64);
 	CHECK(!pipe(told));
 	pid = cg_fork(own_until_killed, told);
-	ask(&a, "ping %s 600 2", here->guest4);
+	pings = 600 * sh_ring_turns(here->ifname);
+	ask(&a, "ping %s %d 2", here->guest4, pings);
 	CHECK(read(told[0], &c, 1) == 1);
 	kill(pid, SIGKILL);
 	CHECK(waitpid(pid, NULL, 0) == pid);
 	ask_wait(&a, 30);
 	with = cg_read("memory.current", NULL);
-	ask(&a, "ping %s 600 2", here->guest4);
+	ask(&a, "ping %s %d 2", here->guest4, pings);
 	ask_wait(&a, 30);
-	tap_note("charged to the owner that is gone: %lld KB, after 600 more packets %lld KB", with >> 10,
-		 cg_read("memory.current", NULL) >> 10);
+	tap_note("charged to the owner that is gone: %lld KB, after %d more packets %lld KB", with >> 10,
+		 pings, cg_read("memory.current", NULL) >> 10);
 	/* memcg charges up to 256 KB in advance on each CPU */
 	CHECK(cg_read("memory.current", NULL) <= 300 * 1024 * sysconf(_SC_NPROCESSORS_ONLN));
 	cg_end();

@@ -209,12 +209,12 @@ void stackmap_close(struct stackmap_port *port)
 	/* NULL: wiped, as this is a child's */
 	if (port->map) {
 		/*
-		 * What is in the ring goes with the mapping, while all sockets are open. No
-		 * slot is looked at afterwards: of another batch they are nobody's
+		 * What is in the ring goes with the mapping, while all sockets are open.
+		 * Nothing unsent is there any more, and no slot is looked at afterwards
 		 */
 		if (port->map != MAP_FAILED)
 			munmap(port->map, port->reg.map_size);
-		port->batch++;
+		port->tx_sent = port->tx_cur;
 		if (port->bufs)
 			close_conns(port);
 	} else {

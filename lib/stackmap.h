@@ -194,8 +194,9 @@ const char *stackmap_open_hint(int err);
  *
  * Sockets become ordinary ones and stay open, except those which were given to
  * stackmap_conn_close() and are lingering: these are closed. What is in the transmit
- * ring is given to TCP, and what is queued behind it is lost. Every stackmap_conn that is attached must still exist, and can
- * be freed afterwards; or closed: stackmap_conn_close() closes its socket then.
+ * ring is given to TCP, and what is queued behind it is lost. Every stackmap_conn that
+ * is attached must still exist, and can be freed afterwards; or closed:
+ * stackmap_conn_close() closes its socket then.
  * A child that still has the descriptors (fork() without exec()) keeps the queue
  * until it has called this, too, or ends. errno is left as it was.
  */

@@ -30,6 +30,16 @@ static bool sm_claim_owner_sleeps(const struct sm_port *port)
 }
 
 /*
+ * The owner has not synced for long, and may not do so for longer: it is elsewhere. What it
+ * has committed goes to TCP without it. With the port's lock held, which guards the tail.
+ */
+static void sm_claim_send_early(struct sm_port *port)
+{
+	if (READ_ONCE(port->tx.shared->head) != port->tx.tail)
+		schedule_work(&port->early_work);
+}
+
+/*
  * At every tick while the NIC is claimed. Who waits for it is not made to wait
  * until the owner has stalled. And an owner has stalled if it has not emptied the
  * NIC for that long, though it may have synced: what others wait for is behind
@@ -48,12 +58,14 @@ static void sm_stall_check(struct timer_list *timer)
 	if (nic->claimed) {
 		if (nic->ops->wanted(nic)) {
 			sm_claim_release(port);
+			sm_claim_send_early(port);
 		} else if (time_before(jiffies, port->drained + port->stall) &&
 			   !sm_claim_owner_sleeps(port)) {
 			mod_timer(timer, jiffies + 1);
 		} else {
 			port->stats.stalls++;
 			sm_claim_release(port);
+			sm_claim_send_early(port);
 		}
 	}
 	spin_unlock(&port->lock);

@@ -148,6 +148,12 @@ static int sm_ioctl_sync(struct sm_port *port, void __user *arg)
 	return sm_port_sync(port, &sync);
 }
 
+/* Nothing in it changes after registration */
+static int sm_ioctl_port(const struct sm_port *port, void __user *arg)
+{
+	return copy_to_user(arg, &port->reg, sizeof(port->reg)) ? -EFAULT : 0;
+}
+
 static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct sm_port *port = sm_port_of(file);
@@ -169,6 +175,8 @@ static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 			return -ENXIO;
 		sm_port_wake(port);
 		return 0;
+	case STACKMAP_IOC_PORT:
+		return port ? sm_ioctl_port(port, uarg) : -ENXIO;
 	default:
 		return -ENOTTY;
 	}

@@ -133,6 +133,18 @@ static bool sm_port_watched(struct file *watch)
 	return vfs_poll(watch, NULL) & (EPOLLIN | EPOLLRDNORM | EPOLLERR | EPOLLHUP);
 }
 
+/*
+ * A batch of transmit slots begins, unless some of it was sent early: what follows a
+ * slot that was refused then must not overtake it, and the sync tells of both. With sync_mutex held
+ */
+static void sm_port_begin_batch(struct sm_port *port)
+{
+	if (unlikely(port->early))
+		return;
+	port->sync_no = port->sync_no + 1 ?: 1;
+	port->refused = 0;
+}
+
 /**
  * sm_port_sync() - STACKMAP_IOC_SYNC
  * @port: the port
@@ -175,9 +187,9 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 	if (unlikely(port->owner != current))
 		sm_port_set_owner(port);
 	port->rx.head = rx_head;
-	port->sync_no = port->sync_no + 1 ?: 1;
+	sm_port_begin_batch(port);
+	port->early = false;
 	sent = (tx_head - port->tx.tail) & port->tx.mask;
-	port->tx.shared->refused = 0;
 
 	sm_port_set_polling(port, true);
 	if (unlikely(READ_ONCE(port->woken))) {
@@ -208,6 +220,7 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 	WRITE_ONCE(port->rx.shared->told, told);
 	if (n > 0)
 		got = n;
+	WRITE_ONCE(port->tx.shared->refused, port->refused);
 	/* The application sees what became of its slots before it reuses them */
 	smp_store_release(&port->tx.shared->tail,
 			  (port->tx.tail + port->tx.mask) & port->tx.mask);
@@ -235,6 +248,46 @@ put_watch:
 	return n;
 }
 
+/* Without charging in advance. Returns whether there was something. With sync_mutex held */
+static bool sm_port_send_committed(struct sm_port *port)
+{
+	/* Pairs with the application's release of head: slots are read after it */
+	u32 tx_head = smp_load_acquire(&port->tx.shared->head);
+	bool more;
+
+	if (tx_head > port->tx.mask || tx_head == port->tx.tail || !READ_ONCE(port->nic.dev))
+		return false;
+	sm_port_begin_batch(port);
+	do {
+		sm_reserve_refuse(&port->reserve);
+		spin_lock_bh(&port->lock);
+		more = port->nic.dev && sm_tx(port, tx_head);
+		spin_unlock_bh(&port->lock);
+		cond_resched();
+	} while (more);
+	sm_reserve_refuse(&port->reserve);
+	return true;
+}
+
+/**
+ * sm_port_early_work() - the owner has stalled: send what it has committed, and is not to wait for it
+ * @work: of the port, which waits for it before it goes
+ *
+ * The slots stay what they are until the next sync tells what became of them. A sync that
+ * goes on now does this itself. No fd is looked up in a table of the owner's here, and
+ * none need be: what was committed before a descriptor was closed is to be sent.
+ */
+void sm_port_early_work(struct work_struct *work)
+{
+	struct sm_port *port = container_of(work, struct sm_port, early_work);
+
+	if (!mutex_trylock(&port->sync_mutex))
+		return;
+	if (sm_port_send_committed(port))
+		port->early = true;
+	mutex_unlock(&port->sync_mutex);
+}
+
 /**
  * sm_port_flush() - the application has unmapped its rings: send what is committed
  * @port: the port
@@ -250,22 +303,12 @@ put_watch:
  */
 void sm_port_flush(struct sm_port *port)
 {
-	u32 tx_head;
-	bool more;
-
+	/* It waits for nothing that the caller may have; and what it is at would be lost */
+	cancel_work_sync(&port->early_work);
 	if (!mutex_trylock(&port->sync_mutex))
 		return;
-	tx_head = READ_ONCE(port->tx.shared->head);
-	if (tx_head <= port->tx.mask && tx_head != port->tx.tail) {
-		port->sync_no = port->sync_no + 1 ?: 1;
-		do {
-			sm_reserve_refuse(&port->reserve);
-			spin_lock_bh(&port->lock);
-			more = port->nic.dev && sm_tx(port, tx_head);
-			spin_unlock_bh(&port->lock);
-			cond_resched();
-		} while (more);
-		sm_reserve_refuse(&port->reserve);
+	if (sm_port_send_committed(port) || port->early) {
+		port->early = false;
 		smp_store_release(&port->tx.shared->tail,
 				  (port->tx.tail + port->tx.mask) & port->tx.mask);
 	}

@@ -16,7 +16,7 @@
  *
  * Locks, outermost first:
  *   sync_mutex  one sync at a time; guards the transmit batch, the
- *		 reservation, owner and sync_no
+ *		 reservation, owner, sync_no and early
  *   lock	 (softirqs off) guards the NIC's state, the frames, the rings'
  *		 kernel side and the counters
  *   slock	 of a socket, as a softirq takes it
@@ -30,6 +30,7 @@
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <uapi/stackmap.h>
 
@@ -88,6 +89,9 @@ struct sm_port {
 	struct sm_tx_batch *batch;
 	struct sm_reserve reserve;	/* memory for a write of this sync */
 	u32 sync_no;			/* of this sync, never 0 */
+	u32 refused;			/* slots, since the last sync */
+	bool early;			/* some of the next sync's slots were sent already */
+	struct work_struct early_work;	/* sends them */
 
 	spinlock_t lock;		/* guards all down to stall_timer */
 	struct sm_nic nic;
@@ -134,6 +138,7 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma);
 /* port.c */
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync);
 void sm_port_flush(struct sm_port *port);
+void sm_port_early_work(struct work_struct *work);
 void sm_port_wake(struct sm_port *port);
 __poll_t sm_port_poll(struct sm_port *port, poll_table *wait);
 

@@ -141,6 +141,7 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	port->nic.frames = &port->frames;
 	xa_init_flags(&port->by_fd, XA_FLAGS_LOCK_BH);
 	port->wait = wait;
+	INIT_WORK(&port->early_work, sm_port_early_work);
 	sm_claim_init(port);
 
 	err = sm_limits_pin(&port->pinned, reg->map_size >> PAGE_SHIFT);
@@ -233,6 +234,8 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
 void sm_port_close(struct sm_port *port)
 {
 	sm_ports_remove(port);
+	/* Its timer was the last that could queue it */
+	cancel_work_sync(&port->early_work);
 	sm_sock_detach_all(port);
 	sm_port_free(port);
 }

@@ -69,7 +69,7 @@ static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, u16 f
 	slot->err = err;
 	slot->taken = taken;
 	slot->flags = flags | STACKMAP_TX_REFUSED;
-	port->tx.shared->refused++;
+	port->refused++;
 	if (err == EAGAIN)
 		port->stats.tx_refused++;
 	else

@@ -45,6 +45,7 @@ struct stackmap_port *stackmap_new_port_(void)
 	}
 	port->map = MAP_FAILED;
 	port->fd = -1;
+	stackmap_heir_(port)->fd = -1;
 	return port;
 }
 

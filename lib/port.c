@@ -125,6 +125,18 @@ static int init_limits(struct stackmap_port *port,
 	return 0;
 }
 
+/* With port->reg as answered. Takes the port; NULL, and errno, when it has closed it */
+static struct stackmap_port *set_up(struct stackmap_port *port,
+				    const struct stackmap_options *opt)
+{
+	if (do_map(port) || init_limits(port, opt) || init_bufs(port)) {
+		stackmap_close(port);
+		return NULL;
+	}
+	init_rings(port);
+	return port;
+}
+
 struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
 				    const struct stackmap_options *opt)
 {
@@ -143,12 +155,48 @@ struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
 		return NULL;
 	port->fd = open(STACKMAP_DEVICE, O_RDWR | O_CLOEXEC);
 	stackmap_heir_(port)->fd = port->fd;
-	if (port->fd < 0 || do_register(port, ifname, queue, opt) ||
-	    do_map(port) || init_limits(port, opt) || init_bufs(port)) {
+	if (port->fd < 0 || do_register(port, ifname, queue, opt)) {
 		stackmap_close(port);
 		return NULL;
 	}
-	init_rings(port);
+	return set_up(port, opt);
+}
+
+/* What a new owner has to leave as the one before, or the opener, has it */
+static bool asks_for_other(const struct stackmap_register *reg,
+			   const struct stackmap_options *opt)
+{
+	return (opt->rx_slots && opt->rx_slots != reg->rx_slots) ||
+	       (opt->tx_slots && opt->tx_slots != reg->tx_slots) ||
+	       (opt->pool_bufs && opt->pool_bufs != reg->pool_bufs) ||
+	       (opt->stall_us && opt->stall_us != reg->stall_us) || opt->extra_bufs;
+}
+
+struct stackmap_port *stackmap_open_fd(int fd, const struct stackmap_options *opt)
+{
+	struct stackmap_port *port;
+
+	if (!opt)
+		opt = &defaults;
+	if (check_reserved(opt))
+		return NULL;
+	port = stackmap_new_port_();
+	if (!port)
+		return NULL;
+	if (ioctl(fd, STACKMAP_IOC_PORT, &port->reg) < 0) {
+		stackmap_close(port);
+		return NULL;
+	}
+	/* Which of the extra ones lie in slots now, nobody can tell */
+	if (port->reg.extra_bufs || asks_for_other(&port->reg, opt)) {
+		stackmap_close(port);
+		errno = EINVAL;
+		return NULL;
+	}
+	port->fd = fd;
+	if (!set_up(port, opt))
+		return NULL;
+	stackmap_heir_(port)->fd = fd;
 	return port;
 }
 

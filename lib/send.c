@@ -2,6 +2,8 @@
 /*
  * send.c - sending through a connection
  */
+#include <limits.h>
+
 #include "lib.h"
 
 /* Whether the next byte of a connection may go to the ring at once */
@@ -10,8 +12,39 @@ static bool direct(const struct stackmap_conn *conn)
 	return !conn->first && !(conn->state & CONN_BLOCKED);
 }
 
+/**
+ * struct source - what is to be sent, in pieces
+ * @iov: the piece that is next, and those behind it
+ * @off: bytes of it that are done
+ */
+struct source {
+	const struct iovec *iov;
+	size_t off;
+};
+
+/* Copy the next @n bytes, of which there are so many */
+static void draw(struct source *src, unsigned char *to, size_t n)
+{
+	while (n) {
+		size_t m = src->iov->iov_len - src->off;
+
+		if (m > n)
+			m = n;
+		/* an empty piece may have no address */
+		if (m)
+			memcpy(to, (const char *)src->iov->iov_base + src->off, m);
+		to += m;
+		n -= m;
+		src->off += m;
+		if (src->off == src->iov->iov_len) {
+			src->iov++;
+			src->off = 0;
+		}
+	}
+}
+
 /* Copy into transmit slots what they take; returns how much */
-static size_t fill_ring(struct stackmap_conn *conn, const unsigned char *data,
+static size_t fill_ring(struct stackmap_conn *conn, struct source *src,
 			size_t len)
 {
 	struct stackmap_port *port = conn->port;
@@ -25,10 +58,31 @@ static size_t fill_ring(struct stackmap_conn *conn, const unsigned char *data,
 			break;
 		if (n > port->seg_max)
 			n = port->seg_max;
-		memcpy(stackmap_buf(port, slot->buf), data + done, n);
+		draw(src, stackmap_buf(port, slot->buf), n);
 		stackmap_commit_(port, conn->fd, 0, (uint32_t)n, 0, conn->gen);
 		stackmap_in_ring_(conn, (uint32_t)n);
 		done += n;
+	}
+	return done;
+}
+
+/* Copy what the ring did not take into the queue; returns how much */
+static size_t fill_queue(struct stackmap_conn *conn, struct source *src,
+			 size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		size_t n = src->iov->iov_len - src->off, m;
+
+		if (n > len - done)
+			n = len - done;
+		m = n ? stackmap_queue_copy_(conn, (const char *)src->iov->iov_base + src->off, n) : 0;
+		done += m;
+		if (m < n)
+			break;
+		src->iov++;
+		src->off = 0;
 	}
 	return done;
 }
@@ -42,13 +96,11 @@ static bool may_send(const struct stackmap_conn *conn)
 	return false;
 }
 
-ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len)
+static ssize_t send_from(struct stackmap_conn *conn, struct source *src,
+			 size_t len)
 {
-	const unsigned char *p = data;
 	size_t done = 0, n = len;
 
-	if (!may_send(conn))
-		return -1;
 	if (!len)
 		return 0;
 	if (n > stackmap_conn_room(conn))
@@ -61,9 +113,9 @@ ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len)
 		return -1;
 	}
 	if (direct(conn))
-		done = fill_ring(conn, p, n);
+		done = fill_ring(conn, src, n);
 	if (done < n) {
-		done += stackmap_queue_copy_(conn, p + done, n - done);
+		done += fill_queue(conn, src, n - done);
 		stackmap_schedule_(conn);
 	}
 	if (!done) {
@@ -73,6 +125,36 @@ ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len)
 	if (done < len)
 		stackmap_want_writable(conn);
 	return (ssize_t)done;
+}
+
+ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+	struct source src = { .iov = &iov };
+
+	return may_send(conn) ? send_from(conn, &src, len) : -1;
+}
+
+ssize_t stackmap_sendv(struct stackmap_conn *conn, const struct iovec *iov, int n)
+{
+	struct source src = { .iov = iov };
+	size_t len = 0;
+	int i;
+
+	if (!may_send(conn))
+		return -1;
+	if (n < 0 || (n && !iov)) {
+		errno = EINVAL;
+		return -1;
+	}
+	for (i = 0; i < n; i++) {
+		if (iov[i].iov_len > SSIZE_MAX - len) {
+			errno = EINVAL;
+			return -1;
+		}
+		len += iov[i].iov_len;
+	}
+	return send_from(conn, &src, len);
 }
 
 /* Whether a slot can send that; if not, errno says what is wrong */

@@ -39,6 +39,7 @@
 #include <string.h>
 #include <sys/select.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #if defined(__cplusplus) && defined(__GNUC__)
 /* Structures and calls of one name, and a ring's slots, are C's right */
@@ -181,6 +182,23 @@ struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
 				    const struct stackmap_options *opt);
 
 /**
+ * stackmap_open_fd() - own a port that somebody else has opened
+ * @fd: its descriptor: inherited, or passed by SCM_RIGHTS. The port's from success on,
+ *	and closed with it; still the caller's on failure
+ * @opt: send_max and linger_ms; the rest was said as it was opened: 0, or as it was. Or NULL
+ *
+ * So that programs need no privileges: who has them opens the port, with
+ * STACKMAP_IOC_REGISTER or stackmap_open() and without extra buffers, and passes it on. It
+ * can be passed on again when its owner has closed it or has ended. One process at a time
+ * uses it: that is for the two to agree on.
+ *
+ * Return: the port, or NULL and errno: ENXIO, ENOTTY or EBADF (@fd is no port), ENOTTY also
+ * for a module older than 0.2; EINVAL (options that differ from what it was opened with, or
+ * it has extra buffers), ENOMEM.
+ */
+struct stackmap_port *stackmap_open_fd(int fd, const struct stackmap_options *opt);
+
+/**
  * stackmap_open_hint() - what a user can do about a failed stackmap_open()
  * @err: its errno
  *
@@ -267,7 +285,7 @@ uint32_t stackmap_attach(struct stackmap_port *port, int fd, uint64_t cookie);
  *
  * What was not delivered can be read(). What was delivered and not yet looked
  * at is skipped: consume the receive slots first to have it. Transmit slots
- * which have not been synced are refused.
+ * which have not been sent are refused.
  *
  * Return: 0, or -1 and errno: EBADF (not attached here), EBUSY (attached by
  * stackmap_conn_attach()), ENODEV.
@@ -569,7 +587,7 @@ stackmap_tx_reserve(struct stackmap_port *port)
  * @gen: what stackmap_attach() returned, or 0 not to have it compared
  *
  * What is wrong with the fields the kernel refuses, as far as they fit in them.
- * The buffer is the kernel's from the next sync, unless the slot is refused.
+ * The buffer is the kernel's from now on, unless the slot is refused.
  *
  * Return: 0, or -1 when the ring is full (nothing was reserved) or a number does
  * not fit in its field. Nothing is sent then, and errno is left as it was.
@@ -846,6 +864,18 @@ static inline uint32_t stackmap_conn_room(const struct stackmap_conn *conn)
  * failed with: EPIPE, ECONNRESET, ETIMEDOUT, ...
  */
 ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len);
+
+/**
+ * stackmap_sendv() - send copies of several pieces, one behind the other
+ * @conn: the connection
+ * @iov: the pieces
+ * @n: how many
+ *
+ * As one stackmap_send() of all of it: small pieces share a transmit buffer.
+ *
+ * Return: as stackmap_send(), and EINVAL: @n is negative, or the sum too large.
+ */
+ssize_t stackmap_sendv(struct stackmap_conn *conn, const struct iovec *iov, int n);
 
 /**
  * stackmap_send_buf() - send from a buffer, without a copy

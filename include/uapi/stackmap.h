@@ -349,6 +349,10 @@ struct stackmap_unread {
  * keeps the next sync from waiting. Slots that are committed as the last mapping of
  * the port goes, with munmap() or as the process ends or is killed, are given to TCP then
  * (an exec() closes what is close-on-exec before). What TCP has no room for is lost.
+ *
+ * Slots that are committed by moving head, and not synced as the owner of a claimed NIC stalls (it is busy,
+ * or sleeps in another system call), are given to TCP then. What became of them the next
+ * sync tells, as if it had done it.
  */
 struct stackmap_sync {
 	__u32 flags;
@@ -443,5 +447,11 @@ struct stackmap_info {
  * the wake on to the poll() after it, once. No argument. Error: ENXIO (the file is no port).
  */
 #define STACKMAP_IOC_WAKE	_IO(0xB7, 6)
+/*
+ * What registering this file has answered, for a process that has got it from another one:
+ * one that may register can open ports for those that may not. Whoever has the file can
+ * do all that its owner can, but one at a time should. Error: ENXIO (the file is no port).
+ */
+#define STACKMAP_IOC_PORT	_IOR(0xB7, 7, struct stackmap_register)
 
 #endif /* _UAPI_STACKMAP_H */

@@ -291,6 +291,20 @@ static int call_wake(const struct op *op)
 	return ioctl(fd_of(op->a), STACKMAP_IOC_WAKE, op->c);
 }
 
+/* Whoever has got a port by call_pass() can map it from then on */
+static int call_port(const struct op *op)
+{
+	struct stackmap_register reg = { 0 }, *got;
+	uint8_t room[sizeof(reg)];
+	int ret;
+
+	got = place(&reg, sizeof(reg), op->b, room);
+	ret = ioctl(fd_of(op->a), STACKMAP_IOC_PORT, got);
+	if (!ret && got == (void *)room)
+		memcpy(&regs[op->a % SLOTS], room, sizeof(reg));
+	return ret;
+}
+
 static int call_poll(const struct op *op)
 {
 	struct pollfd p[2] = { { .fd = fd_of(op->a), .events = op->b },

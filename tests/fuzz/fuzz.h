@@ -37,7 +37,8 @@ struct prog {
 	X(poll) X(epoll) X(socket) X(pair) X(listen) X(connect) X(accept) X(send)	\
 	X(recv) X(shutdown) X(close) X(dup) X(setsockopt) X(txfill) X(rxtake)	\
 	X(scribble) X(fork) X(pass) X(stop) X(remap) X(copy) X(sleep)		\
-	X(disconnect) X(unshare) X(ioctl) X(netdev) X(module) X(txask) X(wake)
+	X(disconnect) X(unshare) X(ioctl) X(netdev) X(module) X(txask) X(wake)	\
+	X(port)
 
 enum {
 #define X(name) CALL_##name,

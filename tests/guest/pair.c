@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * pair.c - connected TCP sockets in one process
+ * pair.c - connected TCP sockets in one process, and descriptors for others
  */
 #include "pair.h"
 
@@ -36,4 +36,32 @@ void pair_tcp(int fd[2], int family)
 	CHECKF(l >= 0, "%s", strerror(errno));
 	pair_from(l, fd);
 	close(l);
+}
+
+void pair_send_fd(int sock, int fd)
+{
+	char ctl[CMSG_SPACE(sizeof(int))] = "";
+	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl,
+			    .msg_controllen = sizeof(ctl) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	CHECK(sendmsg(sock, &m, 0) == 1);
+}
+
+int pair_recv_fd(int sock)
+{
+	char b, ctl[CMSG_SPACE(sizeof(int))] = "";
+	struct iovec iov = { .iov_base = &b, .iov_len = 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl,
+			    .msg_controllen = sizeof(ctl) };
+	int fd;
+
+	CHECK(recvmsg(sock, &m, 0) == 1 && CMSG_FIRSTHDR(&m));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
+	return fd;
 }

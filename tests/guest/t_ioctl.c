@@ -669,34 +669,6 @@ TEST(fork_inherits_fd_not_mapping, 10)
 	sm_close(&sm);
 }
 
-static void send_fd(int sock, int fd)
-{
-	char ctl[CMSG_SPACE(sizeof(int))] = "";
-	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl,
-			    .msg_controllen = sizeof(ctl) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	CHECK(sendmsg(sock, &m, 0) == 1);
-}
-
-static int recv_fd(int sock)
-{
-	char b, ctl[CMSG_SPACE(sizeof(int))] = "";
-	struct iovec iov = { .iov_base = &b, .iov_len = 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl,
-			    .msg_controllen = sizeof(ctl) };
-	int fd;
-
-	CHECK(recvmsg(sock, &m, 0) == 1 && CMSG_FIRSTHDR(&m));
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
-	return fd;
-}
-
 /* The port goes to another process, with its socket; the first one dies */
 TEST(fd_passed, 20)
 {
@@ -712,11 +684,11 @@ TEST(fd_passed, 20)
 	if (pid == 0) {
 		sm_new_small(&sm, 16);
 		sm_attach(&sm, fd[0], 7);
-		send_fd(un[1], sm.fd);
+		pair_send_fd(un[1], sm.fd);
 		CHECK(send(un[1], &sm.reg, sizeof(sm.reg), 0) == sizeof(sm.reg));
 		_exit(0);
 	}
-	sfd = recv_fd(un[0]);
+	sfd = pair_recv_fd(un[0]);
 	CHECK(recv(un[0], &reg, sizeof(reg), MSG_WAITALL) == sizeof(reg));
 	waitpid(pid, NULL, 0);
 	memset(&sm, 0, sizeof(sm));

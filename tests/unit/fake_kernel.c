@@ -630,6 +630,16 @@ void fk_reset(void)
 	fk.seed = 1;
 }
 
+static int do_port(struct stackmap_register *reg)
+{
+	if (!fk.map) {
+		errno = ENXIO;
+		return -1;
+	}
+	*reg = fk.reg;
+	return 0;
+}
+
 static int do_attach(struct stackmap_attach *req)
 {
 	struct fk_sock *sock = fk_sock(req->fd);
@@ -719,6 +729,8 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 	case STACKMAP_IOC_WAKE:
 		fk.wakes++;
 		return 0;
+	case STACKMAP_IOC_PORT:
+		return do_port(arg);
 	default:
 		errno = ENOTTY;
 		return -1;

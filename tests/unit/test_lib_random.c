@@ -85,6 +85,25 @@ static void step_open(size_t i)
 	peers[i] = peer;
 }
 
+/* The same bytes in one piece, or in several, of which some are empty */
+static ssize_t send_somehow(struct stackmap_conn *conn, unsigned char *data, size_t len)
+{
+	struct iovec iov[6];
+	size_t done = 0;
+	int i, n = 1 + (int)fk_rand(6);
+
+	if (fk_rand(2))
+		return stackmap_send(conn, data, len);
+	for (i = 0; i < n; i++) {
+		iov[i].iov_base = data + done;
+		iov[i].iov_len = i == n - 1 ? len - done : fk_rand((unsigned int)(len - done + 1));
+		done += iov[i].iov_len;
+		if (!iov[i].iov_len)
+			iov[i].iov_base = NULL;
+	}
+	return stackmap_sendv(conn, iov, n);
+}
+
 static void step_send(struct peer *peer)
 {
 	unsigned char data[700];
@@ -93,7 +112,7 @@ static void step_send(struct peer *peer)
 	ssize_t n;
 
 	random_bytes(data, len);
-	n = stackmap_send(&peer->conn, data, len);
+	n = send_somehow(&peer->conn, data, len);
 	if (peer->log->shut && !peer->conn.err) {
 		assert_int_equal(n, -1);
 		assert_int_equal(errno, EPIPE);

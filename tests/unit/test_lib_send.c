@@ -2,6 +2,7 @@
 /*
  * test_lib_send.c - the send queues of connections
  */
+#include <limits.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -488,12 +489,41 @@ static void test_abort_mid_batch(void **state)
 	assert_out(fd, "new", 3);
 }
 
+/* Small pieces share a buffer, large ones go on in the next; what is not there for all is queued */
+static void test_sendv(void **state)
+{
+	struct iovec iov[] = {
+		{ (void *)(uintptr_t)"one", 3 }, { NULL, 0 }, { (void *)(uintptr_t)"two", 3 },
+		{ (void *)(uintptr_t)"three", 5 },
+	};
+	static struct stackmap_conn conn;
+	uint32_t before;
+
+	(void)state;
+	connect_one(&conn, PLENTY);
+	before = stackmap_tx_room(port);
+	assert_int_equal(stackmap_sendv(&conn, iov, 4), 11);
+	assert_int_equal(before - stackmap_tx_room(port), 1);
+	assert_int_equal(stackmap_sendv(&conn, NULL, 0), 0);
+	assert_int_equal(stackmap_sendv(&conn, iov + 1, 1), 0);
+	assert_int_equal(stackmap_sendv(&conn, iov, -1), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(stackmap_sendv(&conn, NULL, 1), -1);
+	assert_int_equal(errno, EINVAL);
+	iov[3].iov_len = SSIZE_MAX;
+	assert_int_equal(stackmap_sendv(&conn, iov, 4), -1);
+	assert_int_equal(errno, EINVAL);
+	sync_and_look();
+	assert_out(conn.fd, "onetwothree", 11);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_attach),
 		TEST(test_send),
+		TEST(test_sendv),
 		TEST(test_send_buf_errors),
 		TEST(test_refused_anywhere),
 		TEST(test_blocked_rests),

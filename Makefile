@@ -33,11 +33,13 @@ mandir		?= $(prefix)/share/man
 override CFLAGS	+= -Wall -Wextra
 
 .PHONY: all everything apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install install-files install-user uninstall deb dist clean
-all: lib apps tools
+all: lib preload apps tools
 everything: all bench-servers test-programs
 
 include lib/Makefile.inc
+include preload/Makefile.inc
 include tests/guest/Makefile.inc
+include tests/preload/Makefile.inc
 
 # What a step needs of the machine: one line that says what to install, not an error of the compiler's
 needs		:= need-cc need-http need-tools need-uring need-vm need-install need-cmocka need-deb
@@ -64,7 +66,7 @@ RIVALS		:= $(O)/bench-epoll $(O)/bench-iouring $(O)/bench-load $(O)/bench-reflec
 apps: $(APPS)
 tools: $(TOOLS)
 bench-servers: $(RIVALS)
-test-programs: guest-tests
+test-programs: guest-tests preload-tests
 
 $(O)/obj/%.o: %.c | need-cc
 	@mkdir -p $(@D)
@@ -183,7 +185,7 @@ dist:
 	for f in $$(cd dist && find . -name '*.in'); do sed 's|@bindir@|$(bindir)|g' "dist/$$f" >"$(O)/dist/$${f%.in}"; done
 
 # Everything is built before anything is copied
-install: need-install lib tools $(O)/stackmap-httpd dist
+install: need-install lib preload tools $(O)/stackmap-httpd dist
 	scripts/build-kmod --dir '$(KBUILD)' $(KMOD_FLAGS)
 	@mkdir -p $(O)/install
 	strip --strip-debug -o $(O)/install/stackmap.ko build/kmod/host/kmod/stackmap.ko
@@ -193,7 +195,7 @@ install: need-install lib tools $(O)/stackmap-httpd dist
 install-files: dist
 	@$(to_install) install
 
-install-user: lib tools $(O)/stackmap-httpd dist
+install-user: lib preload tools $(O)/stackmap-httpd dist
 	@PARTS=user $(to_install) install
 
 uninstall:

@@ -12,8 +12,9 @@
  *    that were due meanwhile, not for the few that were sent ("coordinated omission"). What was
  *    never answered counts with the time it had waited at the end.
  *
- * The protocols: HTTP, the 16-byte requests of apps/binary.h, and UDP datagrams that come back as
- * they are (bench/reflect.c). It prints one line:
+ * The protocols: HTTP, the 16-byte requests of apps/binary.h, getting one value from redis or
+ * memcached (where it is set before, and with --pipeline so many times in one request), and UDP
+ * datagrams that come back as they are (bench/reflect.c). It prints one line:
  *
  *   load RPS P50 P90 P99 P99.9 MAX ERRORS UNANSWERED LATE
  *
@@ -45,7 +46,7 @@
 #define LOST_NS		200000000ull	/* a datagram that has not come back */
 #define ERRORS_MAX	10000
 
-enum protocol { PROTO_HTTP, PROTO_BINARY, PROTO_UDP };
+enum protocol { PROTO_HTTP, PROTO_BINARY, PROTO_REDIS, PROTO_MEMCACHED, PROTO_UDP };
 
 /**
  * struct conn - a connection
@@ -75,11 +76,11 @@ struct conn {
 static struct {
 	enum protocol protocol;
 	struct sockaddr_in addr;
-	unsigned long connections, size, post;
+	unsigned long connections, size, post, pipeline;
 	double seconds, warmup;
 	bool per_connection;
 	double rate;
-} set = { .connections = 1, .size = 64, .seconds = 2, .warmup = 1 };
+} set = { .connections = 1, .size = 64, .pipeline = 1, .seconds = 2, .warmup = 1 };
 
 static int epoll = -1;
 static struct conn *conns, *idle;
@@ -396,9 +397,47 @@ static void count_unanswered(void)
 	}
 }
 
+/* As the stores have them: how to ask for the value, and what comes before and after it */
+struct store {
+	const char *set;	/* printf() of its length, then the value, then this: */
+	const char *set_end;
+	const char *get;
+	const char *value;
+	const char *value_end;
+	const char *stored;
+};
+
+static const struct store redis = {
+	"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$%lu\r\n", "\r\n", "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n", "$%lu\r\n", "\r\n",
+	"+OK\r\n",
+};
+
+static const struct store memcached = {
+	"set key 0 0 %lu\r\n", "\r\n", "get key\r\n", "VALUE key 0 %lu\r\n", "\r\nEND\r\n", "STORED\r\n",
+};
+
+static bool is_store(void)
+{
+	return set.protocol == PROTO_REDIS || set.protocol == PROTO_MEMCACHED;
+}
+
+static const struct store *store(void)
+{
+	return set.protocol == PROTO_REDIS ? &redis : &memcached;
+}
+
+/* A printf() format of the value's length in @buf; returns how long that is */
+static size_t with_size(char *buf, size_t room, const char *format)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	return (size_t)snprintf(buf, room, format, set.size);
+#pragma GCC diagnostic pop
+}
+
 static void make_request(void)
 {
-	size_t room = 512 + set.post + set.size;
+	size_t room = 512 + set.post + set.size + 64 * set.pipeline;
 	uint64_t size = set.size;
 
 	request = malloc(room);
@@ -413,6 +452,16 @@ static void make_request(void)
 		response_len = set.size;
 		memcpy(request, BINARY_MAGIC, 8);
 		memcpy(request + 8, &size, 8);
+	} else if (is_store()) {
+		size_t n = strlen(store()->get);
+		unsigned long i;
+		char head[64];
+
+		for (i = 0; i < set.pipeline; i++)
+			memcpy(request + i * n, store()->get, n);
+		request_len = n * set.pipeline;
+		response_len = (with_size(head, sizeof(head), store()->value) + set.size +
+				strlen(store()->value_end)) * set.pipeline;
 	} else {
 		char length[64] = "";
 		int n;
@@ -427,25 +476,61 @@ static void make_request(void)
 	}
 }
 
-/* HTTP: the server's responses are all as long as its first */
-static void learn_response(void)
+/* A connection with all of @buf sent; nothing waits for more than 5 s */
+static int ask(const char *buf, size_t len)
 {
 	struct timeval limit = { .tv_sec = 5 };
-	size_t got = 0, sent = 0;
-	char *end = NULL, *length;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ssize_t n;
-	int fd;
 
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) ||
 	    connect(fd, (void *)&set.addr, sizeof(set.addr)))
 		die("connect");
-	for (; sent < request_len; sent += n) {
-		n = send(fd, request + sent, request_len - sent, MSG_NOSIGNAL);
+	for (; len; buf += n, len -= (size_t)n) {
+		n = send(fd, buf, len, MSG_NOSIGNAL);
 		if (n <= 0)
 			die("send");
 	}
+	return fd;
+}
+
+/* The value that is asked for */
+static void set_value(void)
+{
+	char *buf = malloc(set.size + 128);
+	size_t n, want = strlen(store()->stored), got = 0;
+	ssize_t m;
+	int fd;
+
+	if (!buf)
+		die("memory");
+	n = with_size(buf, 64, store()->set);
+	memset(buf + n, 'x', set.size);
+	n += set.size;
+	n += (size_t)sprintf(buf + n, "%s", store()->set_end);
+	fd = ask(buf, n);
+	for (; got < want; got += (size_t)m) {
+		m = recv(fd, recv_buf + got, want - got, 0);
+		if (m <= 0)
+			die("no answer to setting the value");
+	}
+	errno = EPROTO;
+	if (memcmp(recv_buf, store()->stored, want))
+		die("the value was not set");
+	close(fd);
+	free(buf);
+}
+
+/* HTTP: the server's responses are all as long as its first */
+static void learn_response(void)
+{
+	char *end = NULL, *length;
+	size_t got = 0;
+	ssize_t n;
+	int fd;
+
+	fd = ask(request, request_len);
 	while (!end) {
 		n = recv(fd, recv_buf + got, sizeof(recv_buf) - 1 - got, 0);
 		if (n <= 0)
@@ -531,10 +616,12 @@ static const char usage[] =
 	"Usage: bench-load [OPTION]... ADDRESS PORT\n"
 	"Sends requests over many connections and tells how long the answers took.\n"
 	"\n"
-	"  --protocol P      http (the default), binary (apps/binary.h) or udp (bench-reflect)\n"
+	"  --protocol P      http (the default), binary (apps/binary.h), redis, memcached (getting one\n"
+	"                    value, which is set before) or udp (bench-reflect)\n"
 	"  --connections N   (1)\n"
 	"  --size N          bytes of a response to ask for; http: the server's choice (64)\n"
 	"  --post N          http: POST bodies of N bytes\n"
+	"  --pipeline N      redis, memcached: N times in one request (1)\n"
 	"  --per-connection  http: a connection for each request\n"
 	"  --rate R          open loop: R requests per second, whatever the server does\n"
 	"  --seconds S       measure for so long (2) ...\n"
@@ -576,9 +663,13 @@ static enum protocol protocol(void)
 		return PROTO_HTTP;
 	if (!strcmp(optarg, "binary"))
 		return PROTO_BINARY;
+	if (!strcmp(optarg, "redis"))
+		return PROTO_REDIS;
+	if (!strcmp(optarg, "memcached"))
+		return PROTO_MEMCACHED;
 	if (!strcmp(optarg, "udp"))
 		return PROTO_UDP;
-	fprintf(stderr, "bench-load: --protocol: http, binary or udp, not %s\n", optarg);
+	fprintf(stderr, "bench-load: --protocol: http, binary, redis, memcached or udp, not %s\n", optarg);
 	exit(2);
 }
 
@@ -589,6 +680,7 @@ static void parse(int argc, char **argv)
 		{ "connections", required_argument, NULL, 'c' },
 		{ "size", required_argument, NULL, 's' },
 		{ "post", required_argument, NULL, 'b' },
+		{ "pipeline", required_argument, NULL, 'p' },
 		{ "per-connection", no_argument, NULL, 'o' },
 		{ "rate", required_argument, NULL, 'r' },
 		{ "seconds", required_argument, NULL, 'd' },
@@ -611,6 +703,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'b':
 			set.post = number("--post", 1, 1u << 20);
+			break;
+		case 'p':
+			set.pipeline = number("--pipeline", 1, 1000);
 			break;
 		case 'o':
 			set.per_connection = true;
@@ -639,6 +734,10 @@ static void parse(int argc, char **argv)
 	}
 	optarg = argv[optind + 1];
 	set.addr.sin_port = htons((uint16_t)number("port", 1, 65535));
+	if (set.pipeline > 1 && !is_store()) {
+		fputs("bench-load: --pipeline is for redis and memcached\n", stderr);
+		exit(2);
+	}
 	if ((set.protocol != PROTO_HTTP && (set.post || set.per_connection)) ||
 	    (set.protocol == PROTO_UDP && set.size > 1472)) {
 		fputs("bench-load: --post and --per-connection are for http, datagrams have at most"
@@ -660,6 +759,8 @@ int main(int argc, char **argv)
 	make_request();
 	if (set.protocol == PROTO_HTTP)
 		learn_response();
+	if (is_store())
+		set_value();
 	connect_all();
 	measure();
 	report();

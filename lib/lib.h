@@ -277,6 +277,7 @@ int stackmap_queue_mark_(struct stackmap_conn *conn);
 int stackmap_queue_back_(struct stackmap_conn *conn,
 			 struct stackmap_slot *slot);
 void stackmap_queue_drop_(struct stackmap_conn *conn);
+void stackmap_queue_trim_(struct stackmap_conn *conn, uint32_t len);
 void stackmap_pump_(struct stackmap_conn *conn);
 
 /* park.c */

@@ -220,6 +220,32 @@ void stackmap_queue_drop_(struct stackmap_conn *conn)
 	}
 }
 
+/* Forget the last @len bytes of what is queued, which are no more, and all marks behind them */
+void stackmap_queue_trim_(struct stackmap_conn *conn, uint32_t len)
+{
+	struct stackmap_chunk *chunk, *next, *keep = NULL;
+	uint32_t left = conn->queued - len;
+
+	for (chunk = conn->first; chunk && left; chunk = chunk->next) {
+		if (chunk->len > left)
+			chunk->len = left;
+		left -= chunk->len;
+		keep = chunk;
+	}
+	for (; chunk; chunk = next) {
+		next = chunk->next;
+		if (chunk->buf != STACKMAP_NO_BUF && !(chunk->flags & STACKMAP_TX_KEEP))
+			stackmap_spare_(conn->port, chunk->buf);
+		free_chunk(conn->port, chunk);
+	}
+	if (keep)
+		keep->next = NULL;
+	else
+		conn->first = NULL;
+	conn->last = keep;
+	conn->queued -= len;
+}
+
 /* Move what is queued to the ring, as long as there are slots */
 void stackmap_pump_(struct stackmap_conn *conn)
 {

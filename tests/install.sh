@@ -58,6 +58,7 @@ $prefix_files
 /usr/local/lib/libstackmap.so
 /usr/local/lib/libstackmap.so.0
 /usr/local/lib/libstackmap.so.$version
+/usr/local/lib/libstackmap-preload.so
 /usr/local/lib/pkgconfig/libstackmap.pc
 $pages
 END

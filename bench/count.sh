@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+# bench/count.sh: sourced after bench/lib.sh by bench/instructions and bench/apps: a guest whose instructions are counted.
+#
+# The sourcing script sets guest, bench_stage, out (a directory of its own), emulator (host or backports) and connections.
+
+# count_boot: a guest with the module, and QEMU's plugin. Ends with the script
+count_boot() {
+  local scoreboards icount
+  (($(vm/qemu --version "$emulator") < 9)) || scoreboards=-DSCOREBOARDS
+  ${CC:-cc} -O2 -Wall -Wextra -shared -fPIC ${scoreboards:-} -o "$out/count.so" bench/count.c
+  rm -f "$out/fifo"
+  mkfifo "$out/fifo"
+  trap count_finish EXIT
+  trap 'exit 1' INT TERM
+  # A lone connection leaves the processor idle, unless it is polled. With sleep=off that time would be skipped from one
+  # timer interrupt to the next, and these be counted for the request
+  icount=shift=0,sleep=$( ((connections >= 16)) && echo off || echo on)
+  vm/guest start "$guest" --kernel "$bench_kernel" --emulator "$emulator" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --timeout 300 \
+    --qemu "-icount $icount -plugin $out/count.so,cmd=$out/fifo"
+  vm/guest exec "$guest" -- 'insmod /root/stackmap.ko; echo 0 >/proc/sys/kernel/randomize_va_space'
+  vm/guest exec "$guest" -- cat /proc/kallsyms >"$out/kallsyms"
+  waited=$(count_address sm_port_waited) received=$(count_address tcp_v4_rcv) syscall=$(count_address entry_SYSCALL_64)
+}
+
+count_finish() {
+  [[ ! ${load:-} ]] || kill "$load" 2>/dev/null || true
+  vm/guest stop "$guest" >/dev/null 2>&1 || true
+  rm -f "$out/fifo"
+}
+
+# count_address FUNCTION
+count_address() {
+  awk -v name="$1" '$3 == name { print $1; found = 1; exit } END { exit !found }' "$out/kallsyms" || die "the guest has no $1()"
+}
+
+# snapshot FILE: executions so far
+snapshot() {
+  local i
+  rm -f "$1" "$1.ok"
+  timeout 10 sh -c 'echo "$1" >"$2"' sh "$1" "$out/fifo" || die "QEMU does not count"
+  for ((i = 0; i < 200; i++)); do [[ ! -e $1.ok ]] || return 0; sleep 0.05; done
+  die "QEMU does not write its counts"
+}
+
+# delta A B: instructions between two snapshots, in how many rounds a sync found nothing, segments received (requests,
+# but for a few acknowledgements), and system calls. (By the same snapshots, or a busy host's delays are in the figure)
+delta() {
+  awk -v waited="$waited" -v received="$received" -v syscall="$syscall" '{ sign = FNR == NR ? -1 : 1; i += sign * $2 * $3 }
+    $1 == waited { p += sign * $3 } $1 == received { n += sign * $3 } $1 == syscall { c += sign * $3 }
+    END { printf "%.0f %.0f %.0f %.0f\n", i, p, n, c }' "$1" "$2"
+}
+
+# shares SERVER REQUESTS: where the last window's instructions were spent: "COUNT FUNCTION", the largest first
+shares() {
+  local files=("$out/$1.a" "$out/$1.b")
+  [[ ! -e $out/$1.idle.a ]] || files+=("$out/$1.idle.a" "$out/$1.idle.b")
+  sort "$out/kallsyms" | awk -v requests="$2" -v times="$(<"$out/$1.idle.times")" '
+    BEGIN { for (i = 0; i < 16; i++) hex[substr("0123456789abcdef", i + 1, 1)] = i }
+    # Addresses are compared as text of 16 digits, as awk has no integers of 64 bits
+    function pad(s) { return substr("0000000000000000", length(s) + 1) s }
+    FILENAME == "-" { if ($2 ~ /[tTwW]/) { addr[++k] = $1; name[k] = $3 ($4 ? " " $4 : "") } next }
+    { a = pad($1); c = $2 * $3 * (FILENAME ~ /\.a$/ ? -1 : 1) * (FILENAME ~ /\.idle\.[ab]$/ ? -times : 1)
+      if (a < "8") { sum["(user)"] += c; next }
+      lo = 1; hi = k
+      while (lo < hi) { m = int((lo + hi + 1) / 2); if (addr[m] <= a) lo = m; else hi = m - 1 }
+      sum[name[lo]] += c }
+    END { for (f in sum) printf "%8.0f  %s\n", sum[f] / requests, f }' - "${files[@]}" | sort -rn
+}
+

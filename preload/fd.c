@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * fd.c - what is known of descriptors
+ *
+ * A table by number, of which only touched pages exist. What it says of a number ends with
+ * close(), or where a new descriptor of that number comes (fd_new()): libc closes some by itself.
+ * Sockets and sets are never given back to malloc(): who has found one in the table may look
+ * at it after another thread has freed it, sees that it is another's, and tries again.
+ */
+#define _GNU_SOURCE 1
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "next.h"
+#include "preload.h"
+
+#define FDS_MAX		(1u << 20)
+
+struct fdent *fd_table;
+uint32_t fd_count;
+struct lock sets_lock;
+static struct sock *free_socks;
+static struct set *free_sets;
+static struct lock free_lock;
+
+int fd_init(void)
+{
+	struct rlimit lim;
+	void *p;
+	size_t n = FDS_MAX;
+
+	if (!getrlimit(RLIMIT_NOFILE, &lim) && lim.rlim_max < n)
+		n = lim.rlim_max;
+	p = mmap(NULL, n * sizeof(*fd_table), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -1;
+	fd_table = p;
+	fd_count = (uint32_t)n;
+	return 0;
+}
+
+/* In a child: nothing is known, and nobody else runs. What the parent had stays its own */
+void fd_reset(void)
+{
+	sets_lock.word = 0;
+	free_lock.word = 0;
+	free_socks = NULL;
+	free_sets = NULL;
+	if (fd_table)
+		madvise(fd_table, fd_count * sizeof(*fd_table), MADV_DONTNEED);
+}
+
+bool fd_is_nonblock(int fd)
+{
+	struct fdent *e = fd_ent(fd);
+
+	if (!e)
+		return false;
+	if (!e->nonblock) {
+		int flags = next()->fcntl(fd, F_GETFL);
+
+		if (flags < 0)
+			return false;
+		e->nonblock = flags & O_NONBLOCK ? 2 : 1;
+	}
+	return e->nonblock == 2;
+}
+
+void fd_set_nonblock(int fd, bool nonblock)
+{
+	struct fdent *e = fd_ent(fd);
+
+	if (e)
+		e->nonblock = nonblock ? 2 : 1;
+}
+
+static int option(int fd, int name)
+{
+	socklen_t len = sizeof(int);
+	int value = -1;
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) ? -1 : value;
+}
+
+/* Whether it is a TCP socket that is no listener, asked once. errno is left as it was */
+bool fd_is_stream(int fd)
+{
+	struct fdent *e = fd_ent(fd);
+	int err = errno, domain;
+
+	if (!e)
+		return false;
+	if (e->kind == FD_UNKNOWN) {
+		e->kind = FD_OTHER;
+		domain = option(fd, SO_DOMAIN);
+		if ((domain == AF_INET || domain == AF_INET6) &&
+		    option(fd, SO_PROTOCOL) == IPPROTO_TCP)
+			e->kind = option(fd, SO_ACCEPTCONN) ? FD_LISTENER : FD_TCP;
+		errno = err;
+	}
+	return e->kind == FD_TCP;
+}
+
+struct sock *sock_new(int fd, struct set *set)
+{
+	struct fdent *e = fd_ent(fd);
+	struct sock *s;
+
+	lock_take(&free_lock, NULL, NULL);
+	s = free_socks;
+	if (s)
+		free_socks = s->next_free;
+	lock_give(&free_lock);
+	if (!s)
+		s = malloc(sizeof(*s));
+	if (!s)
+		return NULL;
+	memset(s, 0, sizeof(*s));
+	s->fd = fd;
+	s->set = set;
+	list_init(&s->in_set);
+	list_init(&s->candidate);
+	list_init(&s->ready);
+	list_init(&s->unread);
+	list_add_tail(&set->socks, &s->in_set);
+	__atomic_store_n(&e->obj, s, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->kind, FD_SOCK, __ATOMIC_RELEASE);
+	return s;
+}
+
+/* Not attached, its lock is held. Its number is what it was before */
+void sock_free(struct sock *s)
+{
+	struct fdent *e = fd_ent(s->fd);
+
+	if (e && e->kind == FD_SOCK && e->obj == s)
+		__atomic_store_n(&e->kind, s->flags & SOCK_NEVER ? FD_OTHER : FD_TCP,
+				 __ATOMIC_RELEASE);
+	list_del(&s->in_set);
+	list_del(&s->candidate);
+	list_del(&s->ready);
+	list_del(&s->unread);
+	free(s->buf);
+	s->buf = NULL;
+	s->set = NULL;
+	s->fd = -1;
+	lock_take(&free_lock, NULL, NULL);
+	s->next_free = free_socks;
+	free_socks = s;
+	lock_give(&free_lock);
+}
+
+struct set *set_new(int fd)
+{
+	struct fdent *e = fd_ent(fd);
+	struct set *set;
+
+	if (!e)
+		return NULL;
+	lock_take(&free_lock, NULL, NULL);
+	set = free_sets;
+	if (set)
+		free_sets = set->next_free;
+	lock_give(&free_lock);
+	if (!set)
+		set = malloc(sizeof(*set));
+	if (!set)
+		return NULL;
+	memset(set, 0, sizeof(*set));
+	set->fd = fd;
+	list_init(&set->in_port);
+	list_init(&set->socks);
+	list_init(&set->candidates);
+	list_init(&set->ready);
+	__atomic_store_n(&e->obj, set, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->kind, FD_SET, __ATOMIC_RELEASE);
+	return set;
+}
+
+/* Without sockets, its lock is held */
+void set_free(struct set *set)
+{
+	struct fdent *e = fd_ent(set->fd);
+
+	if (e && e->kind == FD_SET && e->obj == set)
+		__atomic_store_n(&e->kind, FD_OTHER, __ATOMIC_RELEASE);
+	list_del(&set->in_port);
+	set->fd = -1;
+	__atomic_store_n(&set->port, NULL, __ATOMIC_RELEASE);
+	lock_take(&free_lock, NULL, NULL);
+	set->next_free = free_sets;
+	free_sets = set;
+	lock_give(&free_lock);
+}

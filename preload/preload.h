@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * preload.h - what the files of libstackmap-preload share
+ *
+ * The library stands between a program and libc's calls on sockets. A descriptor is *plain*: the
+ * kernel answers for it; or *attached* to a port: then its payload goes through the port's
+ * rings, and this library answers. What it cannot answer as the kernel would makes the descriptor
+ * plain first (stream_make_plain()): nothing is lost by that, see stackmap_conn_detach_unread().
+ *
+ *   calls.c    the intercepted calls: each looks up the fd and goes on
+ *   process.c  fork, exec, the beginning and the end
+ *   wait.c     epoll: interest, readiness, and the wait in which a port is driven
+ *   stream.c   bytes of attached sockets; attaching, and making plain
+ *   ports.c    the ports that were passed in, one for each thread that waits; what is guarded by their locks
+ *   fd.c       what is known of descriptors
+ *   lock.c next.c real.c trace.c   a lock, libc's calls, system calls, and why something is plain
+ *
+ * Each uses only those below it.
+ *
+ * Locks, outermost first: sets_lock guards what belongs to no port: sets nobody has waited for
+ * in vain or with success, and their sockets. port->lock guards a port, its sets and their
+ * sockets. A set stays with its port until that is given back, or it is closed. It is held in
+ * system calls which do not wait; and in a sync that polls the NIC for a while, which
+ * whoever wants the lock ends (port_lock()). No lock is held in a sleep.
+ */
+#ifndef STACKMAP_PRELOAD_H
+#define STACKMAP_PRELOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <stackmap/stackmap.h>
+
+#define likely(x)	__builtin_expect(!!(x), 1)
+#define unlikely(x)	__builtin_expect(!!(x), 0)
+
+struct timespec;
+
+/* ------------------------------------------------------------------- lock.c */
+
+struct lock {
+	uint32_t word;		/* 0 free, 1 taken, 2 taken and wanted */
+};
+
+void lock_wait(struct lock *lock, void (*hurry)(void *), void *arg);
+void lock_pass(struct lock *lock);
+
+static inline void lock_take(struct lock *lock, void (*hurry)(void *), void *arg)
+{
+	uint32_t was = 0;
+
+	if (unlikely(!__atomic_compare_exchange_n(&lock->word, &was, 1, false, __ATOMIC_ACQUIRE,
+						  __ATOMIC_RELAXED)))
+		lock_wait(lock, hurry, arg);
+}
+
+static inline void lock_give(struct lock *lock)
+{
+	if (unlikely(__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2))
+		lock_pass(lock);
+}
+
+/* ------------------------------------------------------------------- lists */
+
+struct link {
+	struct link *next;
+	struct link *prev;
+};
+
+static inline void list_init(struct link *head)
+{
+	head->next = head;
+	head->prev = head;
+}
+
+static inline bool list_empty(const struct link *head)
+{
+	return head->next == head;
+}
+
+static inline void list_add_tail(struct link *head, struct link *l)
+{
+	l->prev = head->prev;
+	l->next = head;
+	head->prev->next = l;
+	head->prev = l;
+}
+
+/* Also of one that is in no list: it points to itself then */
+static inline void list_del(struct link *l)
+{
+	l->prev->next = l->next;
+	l->next->prev = l->prev;
+	list_init(l);
+}
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+/* ---------------------------------------------------------------- structures */
+
+struct set;
+
+/**
+ * struct port - a port, and the thread that drives it
+ * @lock: guards all of it
+ * @sm: the library's, or NULL: nobody has it in this process
+ * @fd: the descriptor that was passed in
+ * @index: of it in the list that was passed in: whose byte of the lock file
+ * @spin_until: in nanoseconds of the monotonic clock: no sleep before that
+ * @active: something came since then
+ * @plained: a socket was made plain since its thread has asked the kernel last
+ * @synced: the processor's clock as it was synced
+ * @sleeping: its thread waits in ppoll(), without the lock
+ * @dead: its interface is gone
+ * @sets: of which it is the driver
+ * @unread: sockets with payload in receive slots
+ */
+struct port {
+	struct lock lock;
+	struct stackmap_port *sm;
+	int fd;
+	unsigned int index;
+	uint64_t spin_until;
+	uint64_t synced;
+	bool active;
+	bool plained;
+	bool sleeping;
+	bool dead;
+	struct link sets;
+	struct link unread;
+};
+
+/**
+ * struct set - an epoll set
+ * @fd: its descriptor, the kernel's: it has all that is plain
+ * @port: who drives it, or NULL
+ * @never: it is the kernel's alone: dup()ed, nested, or two threads wait for it
+ * @ours_first: in the next wait attached sockets have their turn before plain ones
+ * @in_port: in port->sets
+ * @socks: all that are in it or attached for it
+ * @candidates: of these, plain ones that may be attached
+ * @asked: how often the kernel was asked what is ready: that may have disarmed something
+ * @ready: attached ones that are ready, or were
+ */
+struct set {
+	int fd;
+	struct port *port;
+	bool never;
+	bool ours_first;
+	uint32_t asked;
+	struct link in_port;
+	struct link socks;
+	struct link candidates;
+	struct link ready;
+	struct set *next_free;
+};
+
+/* struct sock.flags */
+#define SOCK_ATTACHED	0x1	/* to set->port */
+#define SOCK_IN_SET	0x2	/* EPOLL_CTL_ADD was called, and not EPOLL_CTL_DEL */
+#define SOCK_FIN	0x4	/* the peer sends no more */
+#define SOCK_BLOCKED	0x8	/* there is no room to write */
+#define SOCK_CONNECTING	0x10
+#define SOCK_EDGE	0x20	/* with EPOLLET: something is new */
+#define SOCK_NEVER	0x40	/* not to be attached again */
+#define SOCK_OUTSIDE	0x100	/* plain and in the set, but EPOLLONESHOT has disarmed it: the kernel's has it not */
+#define SOCK_HUNGRY	0x80	/* a read has found nothing since the last wait, or a write no room */
+
+/**
+ * struct sock - a TCP socket that is or was in an epoll set
+ * @conn: attached: the library's; first, as the cookie is its address
+ * @set: the set, whose port's lock guards this
+ * @fd: its descriptor
+ * @flags: SOCK_*
+ * @plains: how often it was made plain
+ * @asked: set->asked when the kernel's set was told of @events
+ * @events: as EPOLL_CTL_ADD or MOD gave them; 0 but for flags after EPOLLONESHOT
+ * @data: likewise
+ * @slot: the first receive slot with payload of it that is not used up
+ * @slots: how many, one behind the other
+ * @slot_off: bytes of the first that are used up
+ * @buf: payload of earlier batches: buf[start, end), before that of the slots
+ * @avail: all of the payload, in bytes
+ * @used: bytes used up since credit was given last
+ * @budget: bytes that TCP takes, whatever the peer does
+ */
+struct sock {
+	struct stackmap_conn conn;
+	struct set *set;
+	int fd;
+	uint16_t flags;
+	uint16_t plains;
+	uint32_t asked;
+	uint32_t events;
+	uint64_t data;
+	uint32_t slot;
+	uint32_t slots;
+	uint32_t slot_off;
+	uint32_t start;
+	uint32_t end;
+	uint32_t cap;
+	unsigned char *buf;
+	size_t avail;
+	size_t used;
+	size_t budget;
+	struct link in_set;
+	struct link candidate;
+	struct link ready;
+	struct link unread;
+	struct sock *next_free;
+};
+
+/* --------------------------------------------------------------------- fd.c */
+
+enum fd_kind {
+	FD_UNKNOWN,
+	FD_OTHER,	/* nothing that can be attached: asked, or never to be */
+	FD_LISTENER,	/* a TCP one */
+	FD_TCP,		/* a TCP socket, in no set that we know */
+	FD_SOCK,	/* with a struct sock */
+	FD_SET,		/* an epoll set */
+	FD_OURS,	/* a port's: not the program's to close */
+};
+
+/**
+ * struct fdent - what is known of a descriptor
+ * @obj: of FD_SOCK or FD_SET
+ * @kind: enum fd_kind
+ * @nonblock: 0: not known, 1: no, 2: yes
+ * @accepted: by accept(), so it is connected
+ */
+struct fdent {
+	void *obj;
+	uint8_t kind;
+	uint8_t nonblock;
+	bool accepted;
+};
+
+extern struct fdent *fd_table;
+extern uint32_t fd_count;
+
+int fd_init(void);
+void fd_reset(void);
+bool fd_is_stream(int fd);
+bool fd_is_nonblock(int fd);
+void fd_set_nonblock(int fd, bool nonblock);
+struct sock *sock_new(int fd, struct set *set);
+void sock_free(struct sock *s);
+struct set *set_new(int fd);
+void set_free(struct set *set);
+
+/* Of set_lock() and sock_lock(): it is another's number by now. No lock is held */
+#define GONE	((struct port *)-1)
+
+extern struct lock sets_lock;
+
+static inline struct fdent *fd_ent(int fd)
+{
+	return likely((uint32_t)fd < fd_count) ? &fd_table[fd] : NULL;
+}
+
+static inline enum fd_kind fd_kind(int fd)
+{
+	const struct fdent *e = fd_ent(fd);
+
+	return e ? (enum fd_kind)__atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) : FD_OTHER;
+}
+
+/* The sock of a descriptor, or NULL. To be locked, and looked for again then: sock_lock() */
+static inline struct sock *fd_sock(int fd)
+{
+	const struct fdent *e = fd_ent(fd);
+
+	if (likely(!e) || __atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) != FD_SOCK)
+		return NULL;
+	return __atomic_load_n(&e->obj, __ATOMIC_RELAXED);
+}
+
+static inline struct set *fd_set_of(int fd)
+{
+	const struct fdent *e = fd_ent(fd);
+
+	if (!e || __atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) != FD_SET)
+		return NULL;
+	return __atomic_load_n(&e->obj, __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------------- ports.c */
+
+/**
+ * struct thread - what this thread is in the middle of
+ * @port: the one that it drives, or NULL
+ * @busy: it has a lock: a signal handler must not want it, too
+ * @none: there was no port for it
+ */
+struct thread {
+	struct port *port;
+	uint32_t busy;
+	bool none;
+};
+
+extern __thread struct thread self __attribute__((tls_model("initial-exec")));
+
+/* This is a child of vfork(), in its parent's memory. Apart, for the assembler */
+extern __thread uint32_t stackmap_vforked __attribute__((tls_model("initial-exec")));
+
+int ports_init(void);
+bool ports_any(void);
+struct port *port_mine(void);
+void port_give_back(struct port *port);
+void port_hurry(void *port);
+void port_wake(struct port *port);
+void ports_lock_all(void);
+void ports_unlock_all(void);
+void ports_each(void (*f)(struct port *port));
+void ports_reset_child(void);
+void ports_mark_ours(void);
+struct port *sock_lock(int fd, struct sock *s);
+struct port *set_lock(int fd, struct set *set);
+void unlock(struct port *port);
+extern uint32_t port_spin_us;
+
+static inline void port_lock(struct port *port)
+{
+	self.busy++;
+	lock_take(&port->lock, port_hurry, port);
+}
+
+static inline void port_unlock(struct port *port)
+{
+	lock_give(&port->lock);
+	self.busy--;
+}
+extern void (*port_left)(struct port *port);
+
+/* ------------------------------------------------------------------ stream.c */
+
+bool stream_attach(struct sock *s);
+bool stream_make_plain(struct sock *s, const char *why);
+void stream_never(struct sock *s, const char *why);
+void stream_settle(struct port *port);
+void stream_drain(struct port *port);
+int stream_sync(struct port *port, unsigned int wait_us, int watch, unsigned int *told);
+void stream_take(struct port *port);
+bool stream_recv(int fd, struct sock *s, const struct iovec *iov, int n, int flags, ssize_t *ret);
+bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int flags, ssize_t *ret);
+bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, ssize_t *ret);
+bool stream_close(int fd, struct sock *s, int *ret);
+bool stream_unread(int fd, struct sock *s, int *bytes);
+bool stream_unsent(int fd, struct sock *s, int *bytes);
+void stream_flush(int fd, struct sock *s);
+void stream_plain(int fd, struct sock *s, const char *why, bool never);
+uint32_t stream_events(const struct sock *s);
+void stream_mark(struct sock *s, uint32_t news);
+
+/* -------------------------------------------------------------------- wait.c */
+
+int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev);
+int wait_wait(int epfd, struct epoll_event *ev, int max, const struct timespec *timeout,
+	      const sigset_t *mask);
+void wait_close(int fd, struct set *set);
+void fd_new(int fd, enum fd_kind kind);
+void wait_never(int fd, struct set *set, const char *why);
+void wait_again(int fd, struct sock *s);
+void wait_all_plain(struct port *port, const char *why);
+
+/* ----------------------------------------------------------------- process.c */
+
+void process_init(void);
+void process_before_exec(void);
+
+/* ------------------------------------------------------------------- trace.c */
+
+extern bool trace_on;
+extern bool strict_on;
+__attribute__((format(printf, 2, 3))) void trace(int fd, const char *fmt, ...);
+
+#endif /* STACKMAP_PRELOAD_H */

@@ -1,0 +1,157 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# tests/apps.sh GUEST [KILLS (20)]: Debian's redis, memcached and nginx under `stackmap run`. Prints TAP.
+#
+# With two queues: those of them that have threads or processes, and nothing else. GUEST has what scripts/stage-apps lays out and build/tests/preload/killed; stackmap.ko is loaded, and nobody owns eth0.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+guest=${1:?which guest?} kills=${2:-20}
+tmp=$(mktemp -d) failed=0
+inside() { vm/guest exec "$guest" --timeout 60 -- "$1"; }
+host() { vm/guest host "$guest" -- timeout 60 "$@"; }
+ok() { # NAME: the status of the command before is the result
+  if (($? == 0)); then
+    echo "ok - $1"
+  else
+    echo "not ok - $1"
+    { tail -n 5 "$tmp"/*; inside 'tail -n 20 /tmp/app.log; stackmap list'; } 2>/dev/null | sed 's/^/# /'
+    failed=1
+  fi
+}
+stop() { inside 'p=$(cat /tmp/app.pid) && kill -'"${1:-TERM}"' $p; for i in {1..50}; do kill -0 $p 2>/dev/null || exit 0; sleep 0.1; done; kill -9 $p'; }
+trap 'stop KILL >/dev/null 2>&1; rm -rf "$tmp"' EXIT
+# start COMMAND: in the background, until something listens on port 8080
+start() {
+  inside "mkdir -p /var/log/nginx; rm -f /tmp/app.log; setsid $1 >/tmp/app.log 2>&1 </dev/null & echo \$! >/tmp/app.pid
+    for i in {1..100}; do ss -Hltn 'sport = 8080' | grep -q . && exit; sleep 0.1; done; exit 1"
+}
+# counter NAME: of the port
+counter() { inside 'stackmap stats --json' | jq ".ports[0].stats.$1"; }
+# Between two looks at a counter
+delivered() { local n; n=$(counter rx_slots) && ((n > ${1:-10})); }
+rss() { inside 'grep VmRSS /proc/$(cat /tmp/app.pid)/status' | awk '{ print $2 }'; }
+load() { host build/bench-load --seconds 1 --warmup 0 "$@" 10.77.0.2 8080 | awk -v min="${min:-100}" '$2 < min || $8 { exit 1 }'; }
+
+# ------------------------------------------------------------------- two queues
+# Whether both ports have had something since they were opened
+both() { inside 'stackmap stats --json' | jq -e '[.ports[].stats.rx_slots > 10] | length == 2 and all' >/dev/null; }
+if inside '[ -e /sys/class/net/eth0/queues/rx-1 ]'; then
+  start "stackmap run --trace -- memcached -u nobody -t 2 -l 0.0.0.0 -p 8080 -m 64"
+  load --protocol memcached --connections 64 && both
+  ok 'memcached: a port for each of two threads'
+  stop
+  start "stackmap run --trace -- bench-nginx --size 64 --workers 2"
+  min=20 load --connections 64 && both
+  ok 'nginx: a port for each of two workers'
+  # New workers get the ports that the old ones give up as they end
+  host build/bench-load --seconds 4 --warmup 0 --connections 16 --per-connection 10.77.0.2 8080 >"$tmp/load" & load=$!
+  sleep 1
+  inside 'kill -HUP $(cat /tmp/app.pid)'
+  wait $load
+  awk '{ print; exit $8 > 0 || $2 < 20 }' "$tmp/load"
+  ok 'nginx: no request fails as it loads its configuration anew'
+  sleep 1
+  min=20 load --connections 64
+  ok 'nginx: and it serves with new workers'
+  stop
+  start "stackmap run --queues 1 -- memcached -u nobody -t 2 -l 0.0.0.0 -p 8080 -m 64"
+  load --protocol memcached --connections 64 && [[ $(inside 'stackmap list | wc -l') = 1 ]]
+  ok 'memcached: one port for two threads'
+  stop
+  exit $failed
+fi
+
+# ------------------------------------------------------------------------ redis
+redis="redis-server --save '' --protected-mode no --bind 0.0.0.0 --port 8080"
+start "stackmap run --trace -- $redis"
+ok 'redis starts'
+load --protocol redis --connections 64 && delivered 100
+ok 'redis: 64 connections, over the port'
+load --protocol redis --connections 16 --pipeline 16
+ok 'redis: requests one behind the other'
+min=20 load --protocol redis --connections 8 --size 60000
+ok 'redis: values of 60 000 bytes'
+# A stream of commands that comes in pieces of any size, and the answers to all
+host bash -c 'exec 3<>/dev/tcp/10.77.0.2/8080
+  for i in {1..2000}; do printf "*3\r\n\$3\r\nSET\r\n\$4\r\nkey%d\r\n\$6\r\nval%03d\r\n" $((i % 10)) $((i % 1000)); done >&3
+  printf "*1\r\n\$4\r\nQUIT\r\n" >&3; cat <&3' >"$tmp/answers"
+[[ $(grep -c '^+OK' "$tmp/answers") = 2001 ]]
+ok 'redis: 2000 commands in one go, and the end of the connection'
+# It forks, and its clients are served meanwhile and afterwards
+host bash -c 'exec 3<>/dev/tcp/10.77.0.2/8080; printf "SAVE\r\nBGSAVE\r\nPING\r\nSET a b\r\nGET a\r\n" >&3
+  sleep 1; printf "PING\r\nQUIT\r\n" >&3; cat <&3' >"$tmp/answers"
+[[ $(tr -d '\r' <"$tmp/answers" | grep -c '^+PONG$\|^b$') = 3 ]]
+ok 'redis: a client lives through a fork'
+load --protocol redis --connections 64 && inside 'grep -q "fork()" /tmp/app.log'
+ok 'redis: and all are served after it'
+# Somebody who asks for a lot and never reads
+before=$(rss)
+host bash -c 'exec 3<>/dev/tcp/10.77.0.2/8080; printf "SET big %060000d\r\n" 1 >&3
+  timeout 3 awk "BEGIN { for (i = 0; i < 3000; i++) printf \"GET big\\r\\n\" }" >&3; sleep 1' >"$tmp/never" 2>&1
+load --protocol redis --connections 8
+ok 'redis: others are served next to a client that never reads'
+stop
+ok 'redis ends'
+inside 'stackmap list | grep -q . && exit 1; grep -i "error\|assert\|bug\|crash" /tmp/app.log && exit 1; exit 0'
+ok 'redis: no port is left, and its log has no complaint'
+
+# -------------------------------------------------------------------- memcached
+start "stackmap run --trace -- memcached -u nobody -t 1 -l 0.0.0.0 -p 8080 -m 64"
+ok 'memcached starts, as another user'
+load --protocol memcached --connections 64 && delivered 100
+ok 'memcached: 64 connections, over the port'
+min=5 load --protocol memcached --connections 8 --size 500000
+ok 'memcached: values of 500 000 bytes'
+# A client that sends and never reads: memcached's own buffers, and not those below it, are what grows
+before=$(rss)
+host bash -c 'exec 3<>/dev/tcp/10.77.0.2/8080
+  timeout 3 awk "BEGIN { for (i = 0; i < 2000000; i++) printf \"get key\\r\\n\" }" >&3' >"$tmp/never" 2>&1
+after=$(rss)
+((after - before < 8192))
+ok "memcached: a client that never reads makes it grow by $((after - before)) KB"
+load --protocol memcached --connections 16
+ok 'memcached: and others are served'
+stop
+ok 'memcached ends'
+
+# ------------------------------------------------------------------------ nginx
+start "stackmap run --trace -- bench-nginx --size 64"
+ok 'nginx starts, from a shell script'
+load --connections 64 && delivered 100
+ok 'nginx: 64 connections to a worker, over the port'
+min=20 load --connections 16 --per-connection
+ok 'nginx: a connection for each request'
+stop
+start "stackmap run --trace -- bench-nginx --size 200000"
+min=10 load --connections 16 --size 200000
+ok 'nginx: files by sendfile()'
+host curl -s --max-time 20 http://10.77.0.2:8080/ | tr -d x >"$tmp/page"
+[[ ! -s $tmp/page && $(host curl -s --max-time 20 http://10.77.0.2:8080/ | wc -c) = 200000 ]]
+ok 'nginx: every byte of one'
+stop
+ok 'nginx ends'
+
+# ------------------------------------------------------------- without a port
+inside 'stackmap-httpd -i eth0 -p 8081 >/tmp/httpd.log 2>&1 </dev/null & echo $! >/tmp/httpd.pid; sleep 1'
+start "stackmap run --trace -- $redis"
+load --protocol redis --connections 16 && [[ $(inside 'grep -c "runs without" /tmp/app.log') = 1 ]]
+ok 'the queue is taken: redis runs as ever, and one line says so'
+stop
+inside 'kill $(cat /tmp/httpd.pid); sleep 0.5; stackmap run -- sh -c "exit 7"; [ $? = 7 ] && ! stackmap run -- /no/such 2>/dev/null'
+ok 'a program ends as it ends'
+
+# ------------------------------------------------------------- killed meanwhile
+lost=0 rounds=0
+for ((i = 0; i < kills; i++)); do
+  rm -f "$tmp/loaded"
+  start "stackmap run -- killed server 8080 /tmp/counts" || break
+  host build/tests/preload/killed client 10.77.0.2 8080 16 "$tmp/loaded" >"$tmp/got" 2>"$tmp/client" & client=$!
+  for ((j = 0; j < 200; j++)); do [[ ! -e $tmp/loaded ]] || break; sleep 0.05; done
+  inside 'kill -9 $(cat /tmp/app.pid); od -An -v -t u8 -w8 -N 128 /tmp/counts' >"$tmp/counts"
+  wait $client || break
+  paste "$tmp/counts" "$tmp/got" | awk '$2 < $1 { print; bad = 1 } END { exit bad || NR != 16 }' >"$tmp/differ" || lost=$((lost + 1))
+  rounds=$((rounds + 1))
+done
+[[ $rounds = "$kills" && $lost = 0 ]]
+ok "killed in the middle of answers, $rounds times: what write() had returned for has come"
+exit $failed

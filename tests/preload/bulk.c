@@ -137,18 +137,34 @@ struct app {
 static long write_some(struct side *s, uint64_t from, size_t n, int file)
 {
 	static unsigned char buf[4 * CHUNK];
+	off_t off = (off_t)from;
 	long ret;
 	int i;
 
 	pattern(buf, n, from, 0);
-	if (file >= 0 && (pwrite(file, buf, n, 0) != (ssize_t)n || lseek(file, 0, SEEK_SET)))
-		return -1;
 	for (i = 0; i < 2; i++) {
-		ret = file >= 0 ? sendfile(s->app, file, NULL, n) : send(s->app, buf, n, MSG_NOSIGNAL);
+		ret = file >= 0 ? sendfile(s->app, file, &off, n) : send(s->app, buf, n, MSG_NOSIGNAL);
 		if (ret >= 0 || errno != EAGAIN || !may_repeat(s))
 			break;
 	}
 	return ret;
+}
+
+/* All that is to be written: not to be changed before the peer has it, as its pages are sent */
+static int file_of(uint64_t n)
+{
+	static unsigned char buf[CHUNK];
+	char path[] = "/tmp/same-XXXXXX";
+	int fd = mkstemp(path);
+	uint64_t from;
+
+	unlink(path);
+	for (from = 0; from < n; from += CHUNK) {
+		pattern(buf, CHUNK, from, 0);
+		if (write(fd, buf, CHUNK) != CHUNK)
+			return -1;
+	}
+	return fd;
 }
 
 static void app_writes(struct side *s, const struct plan *plan, struct app *a, struct rng *r, int file)
@@ -202,13 +218,8 @@ static void app_runs(struct side *s, const struct plan *plan, struct app *a)
 	uint64_t end = ms_now() + 60000;
 	struct rng r = { plan->seed + 3 };
 	struct epoll_event ev = { .events = plan->events };
-	char path[] = "/tmp/same-XXXXXX";
-	int file = -1;
+	int file = plan->file ? file_of(plan->out) : -1;
 
-	if (plan->file) {
-		file = mkstemp(path);
-		unlink(path);
-	}
 	epoll_ctl(s->ep, EPOLL_CTL_ADD, s->app, &ev);
 	while (ms_now() < end) {
 		bool wrote = a->wrote == plan->out || a->write_err;

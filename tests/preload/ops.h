@@ -82,11 +82,13 @@ struct side {
 /**
  * struct config - what the command line and the environment say
  * @port: there is a port, so that the fast side must be fast
+ * @no_urgent: no urgent data among random operations
  * @exact: no edge more than the kernel tells
  */
 extern struct config {
 	bool port;
 	bool exact;
+	bool no_urgent;
 	bool verbose;
 	uint64_t seed;
 	const char *self;

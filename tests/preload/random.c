@@ -35,6 +35,7 @@ struct model {
 	bool nested;
 	bool urgent;
 	bool low;
+	bool corked;
 	uint32_t interest;
 	enum kind level;
 	unsigned int age;
@@ -140,6 +141,11 @@ static bool make_bytes(struct op *op)
 		op->how = rng_below(&rng, 7);
 		for (i = 0; i < 3; i++)
 			op->flags |= rng_one_in(&rng, 4) ? out_flags[i] : 0;
+		/* When a reset comes for it must not depend on when it leaves */
+		if (m.peer_gone)
+			op->flags &= ~MSG_MORE;
+		if (m.peer_gone && m.corked)
+			return false;
 		SAY("%s(%zu, flags %#x)", out_names[op->how], op->n, op->flags);
 		return true;
 	case OP_READ:
@@ -220,7 +226,7 @@ static bool make_events(struct op *op)
 	case OP_NESTED:
 		if (m.nested)
 			return false;
-		SAY("a set with the set in it");
+		SAY("a set with the set in it%s", m.interest & EPOLLET ? " [ET]" : "");
 		return true;
 	default:
 		return false;
@@ -307,7 +313,7 @@ static bool make_rest(struct op *op)
 		return true;
 	case OP_URGENT:
 		op->how = rng_below(&rng, 2);
-		if (op->how ? m.shut_out : m.peer_fin || m.peer_gone)
+		if (config.no_urgent || (op->how ? m.shut_out : m.peer_fin || m.peer_gone))
 			return false;
 		SAY("%s urgent byte", op->how ? "an" : "the peer's");
 		return true;
@@ -368,6 +374,9 @@ static void learn(const struct op *op, const struct result *r)
 		m.in_set = op->flags != EPOLL_CTL_DEL;
 		m.interest = op->events;
 		break;
+	case OP_COUNT:
+		m.corked = op->how == 4 ? op->shape & 1 : m.corked;
+		break;
 	case OP_PEER_ENDS:
 		m.peer_fin = true;
 		break;
@@ -426,7 +435,8 @@ static void learn(const struct op *op, const struct result *r)
 static bool ends(const struct op *op)
 {
 	return op->kind == OP_PEER_ENDS || op->kind == OP_PEER_CLOSES || op->kind == OP_SHUTDOWN ||
-	       (m.peer_gone && (op->kind == OP_WRITE || op->kind == OP_FORK || op->kind == OP_MESSAGES));
+	       (m.peer_gone && (op->kind == OP_WRITE || op->kind == OP_FORK || op->kind == OP_MESSAGES ||
+				op->kind == OP_CTL));
 }
 
 static bool one_step(bool pumped)
@@ -461,6 +471,8 @@ static bool one_step(bool pumped)
 		leave(&fast.s);
 		arrive(&plain.s);
 		arrive(&fast.s);
+		/* What this sends may be answered by a reset */
+		pump();
 		pump();
 	}
 	return true;

@@ -621,7 +621,8 @@ void op_do(const struct op *op, struct rside *r)
 	case OP_NESTED:
 		r->outer = set_new(s);
 		noted(s, epoll_ctl(r->outer, EPOLL_CTL_ADD, s->ep, &ev));
-		wait_ep(s, r->outer, 4, 0);
+		ret = epoll_wait(r->outer, &ev, 1, 0);
+		note_events(s, op->text, (int)ret, 0, &ev);
 		break;
 	case OP_LOWAT:
 		noted(s, setsockopt(s->app, SOL_SOCKET, SO_RCVLOWAT, &v, sizeof(v)));

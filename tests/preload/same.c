@@ -27,6 +27,7 @@ static const char usage[] =
 	"  --case TEXT    only those whose name has this in it; and no batches\n"
 	"  --not TEXT     but those (several times)\n"
 	"  --exact        an edge that the kernel does not tell is wrong, too\n"
+	"  --no-urgent    no urgent data among random operations\n"
 	"  --list         names of the scenarios\n"
 	"  --verbose      each operation\n";
 
@@ -158,6 +159,7 @@ int main(int argc, char **argv)
 		{ "case", required_argument, NULL, 'c' },
 		{ "not", required_argument, NULL, 'N' },
 		{ "exact", no_argument, NULL, 'e' },
+		{ "no-urgent", no_argument, NULL, 'U' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
@@ -202,6 +204,9 @@ int main(int argc, char **argv)
 			break;
 		case 'e':
 			config.exact = true;
+			break;
+		case 'U':
+			config.no_urgent = true;
 			break;
 		case 'l':
 			listing = true;

@@ -53,12 +53,16 @@ static void never(int fd, const char *why)
 /* Polled or selected: whoever does that with a set cannot see what is attached in it */
 static void polled(int fd, const char *how)
 {
-	struct set *set = fd_set_of(fd);
+	struct set *set = fd_set_of(fd), *its;
+	struct sock *s = fd_sock(fd);
 
 	if (unlikely(set != NULL))
 		wait_never(fd, set, how);
-	else
-		plain(fd, how);
+	if (likely(!s))
+		return;
+	/* Another thread's next wait would attach it again while this one sleeps, and take what comes */
+	its = __atomic_load_n(&s->set, __ATOMIC_ACQUIRE);
+	stream_plain(fd, s, how, !self.port || !its || its->port != self.port);
 }
 
 static bool is_ours(int fd)
@@ -324,7 +328,8 @@ PUBLIC int close(int fd)
 		errno = EBADF;
 		return -1;
 	}
-	if (stackmap_vforked)
+	/* (In a signal handler that has interrupted one of these calls the number is found out to be new later) */
+	if (stackmap_vforked || self.busy)
 		return next()->close(fd);
 	s = fd_sock(fd);
 	set = fd_set_of(fd);
@@ -341,12 +346,11 @@ PUBLIC int fclose(FILE *f)
 {
 	int fd = fileno(f);
 
-	int ret;
 
 	never(fd, "fclose()");
-	ret = next()->fclose(f);
+	/* Before it is: another thread may get the number at once */
 	fd_new(fd, FD_UNKNOWN);
-	return ret;
+	return next()->fclose(f);
 }
 
 PUBLIC FILE *fdopen(int fd, const char *mode)
@@ -1035,40 +1039,40 @@ PUBLIC int execle(const char *path, const char *arg, ...)
 PUBLIC int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	process_before_exec();
+	process_before_spawn();
 	return next()->posix_spawn(pid, path, actions, attr, argv, envp);
 }
 
 PUBLIC int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	process_before_exec();
+	process_before_spawn();
 	return next()->posix_spawnp(pid, file, actions, attr, argv, envp);
 }
 
 PUBLIC void _exit(int status)
 {
-	process_before_exec();
+	process_before_end();
 	next()->_exit(status);
 	__builtin_unreachable();
 }
 
 PUBLIC void _Exit(int status)
 {
-	process_before_exec();
+	process_before_end();
 	next()->_Exit(status);
 	__builtin_unreachable();
 }
 
 PUBLIC int system(const char *command)
 {
-	process_before_exec();
+	process_before_spawn();
 	return next()->system(command);
 }
 
 PUBLIC FILE *popen(const char *command, const char *mode)
 {
-	process_before_exec();
+	process_before_spawn();
 	return next()->popen(command, mode);
 }
 
@@ -1080,7 +1084,7 @@ PUBLIC FILE *popen(const char *command, const char *mode)
 __attribute__((visibility("hidden"))) void stackmap_before_vfork(void);
 void stackmap_before_vfork(void)
 {
-	process_before_exec();
+	process_before_spawn();
 }
 
 __asm__(".text\n"

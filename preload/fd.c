@@ -161,6 +161,7 @@ struct set *set_new(int fd)
 {
 	struct fdent *e = fd_ent(fd);
 	struct set *set;
+	uint32_t waiters;
 
 	if (!e)
 		return NULL;
@@ -170,10 +171,13 @@ struct set *set_new(int fd)
 		free_sets = set->next_free;
 	lock_give(&free_lock);
 	if (!set)
-		set = malloc(sizeof(*set));
+		set = calloc(1, sizeof(*set));
 	if (!set)
 		return NULL;
+	/* (Of one that was closed somebody may still be in a wait, and counted) */
+	waiters = set->waiters;
 	memset(set, 0, sizeof(*set));
+	__atomic_store_n(&set->waiters, waiters, __ATOMIC_SEQ_CST);
 	set->fd = fd;
 	list_init(&set->in_port);
 	list_init(&set->socks);

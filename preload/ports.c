@@ -71,13 +71,15 @@ int ports_init(void)
 {
 	const char *list = getenv("STACKMAP_PORTS");
 	struct stackmap_register reg;
+	unsigned int at = 0;
 	char *end;
 
 	lock_fd = (int)number("STACKMAP_LOCK", (uint32_t)-1);
 	port_spin_us = number("STACKMAP_SPIN", 0);
 	if (!list || lock_fd < 0 || pthread_key_create(&key, thread_ends))
 		return 0;
-	while (*list && nports < PORTS_MAX) {
+	/* Every process counts them alike, also those that it has not */
+	for (; *list && at < PORTS_MAX; at++) {
 		int fd = (int)strtol(list, &end, 10);
 
 		if (end == list)
@@ -87,7 +89,7 @@ int ports_init(void)
 		if (next()->ioctl(fd, STACKMAP_IOC_PORT, &reg) < 0)
 			continue;
 		ports[nports].fd = fd;
-		ports[nports].index = nports;
+		ports[nports].index = at;
 		list_init(&ports[nports].sets);
 		list_init(&ports[nports].unread);
 		nports++;

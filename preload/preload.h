@@ -117,6 +117,7 @@ struct set;
  * @synced: the processor's clock as it was synced
  * @sleeping: its thread waits in ppoll(), without the lock
  * @dead: its interface is gone
+ * @piece: of a file that is sent
  * @sets: of which it is the driver
  * @unread: sockets with payload in receive slots
  */
@@ -131,6 +132,7 @@ struct port {
 	bool plained;
 	bool sleeping;
 	bool dead;
+	unsigned char *piece;
 	struct link sets;
 	struct link unread;
 };
@@ -140,6 +142,7 @@ struct port {
  * @fd: its descriptor, the kernel's: it has all that is plain
  * @port: who drives it, or NULL
  * @never: it is the kernel's alone: dup()ed, nested, or two threads wait for it
+ * @waiters: threads that are in the kernel's wait for it
  * @ours_first: in the next wait attached sockets have their turn before plain ones
  * @in_port: in port->sets
  * @socks: all that are in it or attached for it
@@ -153,6 +156,7 @@ struct set {
 	bool never;
 	bool ours_first;
 	uint32_t asked;
+	uint32_t waiters;
 	struct link in_port;
 	struct link socks;
 	struct link candidates;
@@ -290,6 +294,11 @@ static inline struct set *fd_set_of(int fd)
 	return __atomic_load_n(&e->obj, __ATOMIC_RELAXED);
 }
 
+/* ------------------------------------------------------------------- real.c */
+
+int stackmap_real_epoll_look(int epfd, struct epoll_event *ev, int max);
+long stackmap_real_pread(int fd, void *buf, unsigned long n, long off);
+
 /* ------------------------------------------------------------------- ports.c */
 
 /**
@@ -342,7 +351,7 @@ extern void (*port_left)(struct port *port);
 
 bool stream_attach(struct sock *s);
 bool stream_make_plain(struct sock *s, const char *why);
-void stream_never(struct sock *s, const char *why);
+void stream_give_up(struct sock *s);
 void stream_settle(struct port *port);
 void stream_drain(struct port *port);
 int stream_sync(struct port *port, unsigned int wait_us, int watch, unsigned int *told);
@@ -373,6 +382,8 @@ void wait_all_plain(struct port *port, const char *why);
 
 void process_init(void);
 void process_before_exec(void);
+void process_before_spawn(void);
+void process_before_end(void);
 
 /* ------------------------------------------------------------------- trace.c */
 

@@ -40,16 +40,44 @@ static void after_fork_child(void)
 static void plain_for_exec(struct port *port)
 {
 	port_lock(port);
-	stream_drain(port);
 	wait_all_plain(port, "exec()");
 	port_unlock(port);
 }
 
-/* What is written is TCP's, and what was not read is in the socket, for the next program */
-void process_before_exec(void)
+static void plain_for_good(struct port *port)
+{
+	port_lock(port);
+	stream_drain(port);
+	wait_all_plain(port, "exec(), or the end");
+	port_unlock(port);
+}
+
+/* What another process inherits of this one, which goes on, is plain */
+void process_before_spawn(void)
 {
 	if (!stackmap_vforked && !self.busy)
 		ports_each(plain_for_exec);
+}
+
+/* What is written is TCP's, and what was not read is in the socket, for the next program or the peer */
+void process_before_exec(void)
+{
+	if (!stackmap_vforked && !self.busy)
+		ports_each(plain_for_good);
+}
+
+static void drain(struct port *port)
+{
+	port_lock(port);
+	stream_drain(port);
+	port_unlock(port);
+}
+
+/* _exit(), which a signal handler may have called: nothing that is not needed, such as malloc() */
+void process_before_end(void)
+{
+	if (!stackmap_vforked && !self.busy)
+		ports_each(drain);
 }
 
 static bool is_set(const char *name)

@@ -91,3 +91,14 @@ int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const si
 	}
 	return (int)call(SYS_ppoll, (long)fds, (long)n, (long)t, (long)mask, _NSIG / 8);
 }
+
+/* What is ready now */
+int stackmap_real_epoll_look(int epfd, struct epoll_event *ev, int max)
+{
+	return (int)call(SYS_epoll_wait, epfd, (long)ev, max, 0, 0);
+}
+
+long stackmap_real_pread(int fd, void *buf, unsigned long n, long off)
+{
+	return call(SYS_pread64, fd, (long)buf, (long)n, off, 0);
+}

@@ -14,4 +14,9 @@
 #define ppoll		stackmap_real_ppoll
 #define shutdown	stackmap_real_shutdown
 
+/* What is no cancellation point, for those who have a lock */
+struct epoll_event;
+int stackmap_real_epoll_look(int epfd, struct epoll_event *ev, int max);
+long stackmap_real_pread(int fd, void *buf, unsigned long n, long off);
+
 #endif /* STACKMAP_REAL_H */

@@ -215,6 +215,8 @@ static int sync_now(struct port *port)
 	int err = errno, n;
 
 	n = stream_sync(port, 0, -1, &told);
+	/* Its thread sleeps perhaps, and this has brought something for it */
+	port_wake(port);
 	errno = err;
 	return n;
 }
@@ -300,8 +302,12 @@ bool stream_make_plain(struct sock *s, const char *why)
 
 	if (!(s->flags & SOCK_ATTACHED))
 		return true;
-	if (!s->conn.err && !all_sent(s))
-		return false;
+	if (!s->conn.err && !all_sent(s)) {
+		if (!s->set->port->dead)
+			return false;
+		/* Nothing goes any more, and what lies here is lost as what lies in the NIC is */
+		s->conn.err = ENODEV;
+	}
 	/* A sync has found that it has failed */
 	if (!(s->flags & SOCK_ATTACHED))
 		return true;
@@ -322,7 +328,8 @@ bool stream_make_plain(struct sock *s, const char *why)
 	into_kernel_set(s);
 	if (++s->plains >= PLAINS_MAX)
 		s->flags |= SOCK_NEVER;
-	if (!(s->flags & SOCK_NEVER))
+	/* One that has left its set nobody waits for */
+	if ((s->flags & (SOCK_NEVER | SOCK_IN_SET)) == SOCK_IN_SET)
 		list_add_tail(&s->set->candidates, &s->candidate);
 	s->set->port->plained = true;
 	errno = err;
@@ -349,7 +356,7 @@ void stream_drain(struct port *port)
 				struct sock *s = container_of(m, struct sock, in_set);
 
 				if ((s->flags & SOCK_ATTACHED) && !s->conn.err)
-					left += stackmap_conn_unsent(&s->conn);
+					left += s->conn.queued;	/* the ring is the kernel's */
 			}
 		}
 		if (!left)
@@ -359,6 +366,29 @@ void stream_drain(struct port *port)
 		if (stream_sync(port, DRAIN_US, -1, &told) < 0)
 			return;
 	}
+}
+
+/*
+ * Its set or its port goes, and it cannot be made plain, as TCP has no room for what was written: that is
+ * lost, and the peer is told by the end of the connection. The descriptor stays the program's
+ */
+void stream_give_up(struct sock *s)
+{
+	if (stream_make_plain(s, "its port goes") || !(s->flags & SOCK_ATTACHED))
+		return;
+	trace(s->fd, "has lost what TCP had no room for");
+	settle(s);
+	s->conn.err = ENOBUFS;
+	if (stackmap_conn_detach(&s->conn) < 0 && stackmap_conn_live_(&s->conn))
+		stackmap_forget_(&s->conn);
+	next()->shutdown(s->fd, SHUT_RDWR);
+	s->flags &= SOCK_IN_SET;
+	s->flags |= SOCK_NEVER;
+	s->avail = 0;
+	s->start = 0;
+	s->end = 0;
+	list_del(&s->ready);
+	into_kernel_set(s);
 }
 
 /* ------------------------------------------------------------------- calls */
@@ -381,7 +411,7 @@ static struct port *begin(int fd, struct sock *s)
 	port = sock_lock(fd, s);
 	if (port == GONE)
 		return NULL;
-	if (likely(s->flags & SOCK_ATTACHED))
+	if (likely(port && (s->flags & SOCK_ATTACHED)))
 		return port;
 	unlock(port);
 	return NULL;
@@ -530,6 +560,20 @@ static size_t consume(struct sock *s, const struct iovec *iov, size_t want)
 	return done;
 }
 
+/*
+ * Where it could not be made plain, what the kernel would do now would overtake what lies here: the
+ * program tries again. Returns whether *ret is the answer
+ */
+static bool not_plain_yet(struct port *port, bool plain, ssize_t *ret)
+{
+	end(port);
+	if (likely(plain))
+		return false;
+	errno = EAGAIN;
+	*ret = -1;
+	return true;
+}
+
 /* The flags of recv() that make no difference here, and those that are seen to */
 #define RECV_FLAGS	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | MSG_WAITALL | MSG_PEEK)
 
@@ -545,9 +589,7 @@ bool stream_recv(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 		return false;
 	if (unlikely(flags & ~RECV_FLAGS)) {
 		s->flags |= flags & MSG_OOB ? SOCK_NEVER : 0;
-		stream_make_plain(s, "recv() with flags");
-		end(port);
-		return false;
+		return not_plain_yet(port, stream_make_plain(s, "recv() with flags"), ret);
 	}
 	want = total(iov, n);
 	/* Somebody reads again and again, and waits for nothing: time to look */
@@ -629,6 +671,7 @@ static ssize_t give(struct sock *s, const struct iovec *iov, int n, size_t want)
 		s->budget -= (size_t)done;
 		return done;
 	}
+	s->budget = 0;
 	sync_now(port);
 	/* What has become plain with that has taken it, or has an error to tell */
 	if (!(s->flags & SOCK_ATTACHED) || s->conn.err)
@@ -640,6 +683,16 @@ static ssize_t give(struct sock *s, const struct iovec *iov, int n, size_t want)
 	stackmap_want_writable(&s->conn);
 	errno = EAGAIN;
 	return (size_t)done == left ? -1 : done - (ssize_t)left;
+}
+
+/*
+ * The program has been told that there was no room for all, and waits to hear that there is. A sync in
+ * between may have told that already, when nobody had been: so it is asked for now
+ */
+static void blocked(struct sock *s)
+{
+	s->flags |= SOCK_BLOCKED | SOCK_HUNGRY;
+	stackmap_want_writable(&s->conn);
 }
 
 #define SEND_FLAGS	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
@@ -657,10 +710,9 @@ bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 		return false;
 	if (unlikely((flags & ~SEND_FLAGS) || s->conn.err || (s->flags & SOCK_CONNECTING))) {
 		s->flags |= flags & ~SEND_FLAGS ? SOCK_NEVER : 0;
-		stream_make_plain(s, flags & ~SEND_FLAGS ? "send() with flags" :
-				  s->conn.err ? "it has failed" : "send() before it is connected");
-		end(port);
-		return false;
+		return not_plain_yet(port, stream_make_plain(s, flags & ~SEND_FLAGS ? "send() with flags" :
+							     s->conn.err ? "it has failed" :
+							     "send() before it is connected"), ret);
 	}
 	want = total(iov, n);
 	done = want ? give(s, iov, n, want) : 0;
@@ -671,8 +723,7 @@ bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 			end(port);
 			return false;
 		}
-		s->flags |= SOCK_BLOCKED | SOCK_HUNGRY;
-		s->flags &= (uint16_t)~SOCK_EDGE;
+		blocked(s);
 	}
 	*ret = done;
 	if (unlikely(sync_is_old(port)))
@@ -684,8 +735,7 @@ bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 /* A file: piece by piece, as far as there is room */
 bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, ssize_t *ret)
 {
-	static __thread unsigned char piece[FILE_PIECE];
-	struct iovec iov = { .iov_base = piece };
+	struct iovec iov;
 	struct port *port;
 	ssize_t n = 0, m = 0;
 	size_t done = 0;
@@ -707,12 +757,17 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 		end(port);
 		return false;
 	}
+	if (!port->piece)
+		port->piece = malloc(FILE_PIECE);
+	if (!port->piece)
+		return not_plain_yet(port, stream_make_plain(s, "there is no memory"), ret);
+	iov.iov_base = port->piece;
 	while (done < count && (s->flags & SOCK_ATTACHED)) {
-		size_t want = count - done < sizeof(piece) ? count - done : sizeof(piece);
+		size_t want = count - done < FILE_PIECE ? count - done : FILE_PIECE;
 		/* Where the file is now, lest what is not taken has to be read again */
 		off_t at = off ? *off : lseek(in, 0, SEEK_CUR);
 
-		n = pread(in, piece, want, at);
+		n = stackmap_real_pread(in, port->piece, want, at);
 		if (n <= 0)
 			break;
 		iov.iov_len = (size_t)n;
@@ -730,7 +785,7 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 			break;
 	}
 	if (done < count && (n < 0 || m < n) && (s->flags & SOCK_ATTACHED))
-		s->flags |= SOCK_BLOCKED | SOCK_HUNGRY;
+		blocked(s);
 	*ret = done ? (ssize_t)done : n;
 	if (sync_is_old(port))
 		sync_now(port);

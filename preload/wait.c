@@ -71,13 +71,13 @@ static int add_new(struct set *set, int fd, struct epoll_event *ev)
 	s->asked = set->asked;
 	s->flags = SOCK_IN_SET;
 	/* The thread that drives the set is known, and the kernel need not hear of it */
-	if (set->port && !set->port->dead && stream_attach(s)) {
+	if (set->port && !set->never && !set->port->dead && stream_attach(s)) {
 		renew(s);
 		return 0;
 	}
 	ret = next()->epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, ev);
 	err = errno;
-	if (ret || (s->flags & SOCK_NEVER))
+	if (ret || (s->flags & SOCK_NEVER) || set->never)
 		sock_free(s);
 	else
 		list_add_tail(&set->candidates, &s->candidate);
@@ -101,6 +101,8 @@ static int add_back(struct sock *s, struct epoll_event *ev)
 		return -1;
 	s->flags |= SOCK_IN_SET;
 	set_interest(s, ev);
+	if (!(s->flags & (SOCK_ATTACHED | SOCK_NEVER)) && !s->set->never)
+		list_add_tail(&s->set->candidates, &s->candidate);
 	return 0;
 }
 
@@ -162,6 +164,19 @@ static int change(struct sock *s, int op, int fd, struct epoll_event *ev)
 	return 0;
 }
 
+/*
+ * The kernel's set is to have it from now on, disarmed as it is. (It tells errors then, as the kernel
+ * cannot add one that does not.)
+ */
+static void inside(struct sock *s)
+{
+	struct epoll_event ev = { .events = s->events, .data.u64 = s->data };
+
+	if ((s->flags & (SOCK_OUTSIDE | SOCK_IN_SET)) == (SOCK_OUTSIDE | SOCK_IN_SET))
+		next()->epoll_ctl(s->set->fd, EPOLL_CTL_ADD, s->fd, &ev);
+	s->flags &= (uint16_t)~SOCK_OUTSIDE;
+}
+
 /* It goes on in another set, or has interest that is the kernel's to see to: as plain one of no set */
 static bool leave(int fd, struct sock *s, const char *why, bool never)
 {
@@ -173,8 +188,10 @@ static bool leave(int fd, struct sock *s, const char *why, bool never)
 	if (never)
 		s->flags |= SOCK_NEVER;
 	plain = stream_make_plain(s, why);
-	if (plain)
+	if (plain) {
+		inside(s);
 		sock_free(s);
+	}
 	unlock(port);
 	return plain;
 }
@@ -213,6 +230,11 @@ int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 	}
 	if (s && op != EPOLL_CTL_DEL && (ev->events & NOT_OURS)) {
 		stream_plain(fd, s, "EPOLLPRI", true);
+		port = sock_lock(fd, s);
+		if (port != GONE) {
+			inside(s);
+			unlock(port);
+		}
 		if (s->flags & SOCK_IN_SET)
 			return next()->epoll_ctl(epfd, op, fd, ev);
 	}
@@ -235,32 +257,35 @@ int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 	return ret;
 }
 
-/* With its lock held */
-static void all_plain(struct set *set, const char *why)
+/* With its lock held. Returns whether all of it is plain now */
+static bool all_plain(struct set *set, const char *why)
 {
 	struct link *l, *following;
+	bool all = true;
 
 	for (l = set->socks.next; l != &set->socks; l = following) {
 		struct sock *s = container_of(l, struct sock, in_set);
 
 		following = l->next;
-		stream_make_plain(s, why);
+		all = stream_make_plain(s, why) && all;
 	}
+	return all;
 }
 
 /* The kernel has all of it from now on */
 void wait_never(int fd, struct set *set, const char *why)
 {
-	struct port *port = set_lock(fd, set);
+	struct port *port = self.busy ? GONE : set_lock(fd, set);
 
 	if (port == GONE)
 		return;
-	if (!set->never)
+	/* Where something cannot be made plain yet, its port goes on being driven */
+	if (!set->never && all_plain(set, why)) {
+		set->never = true;
 		trace(fd, "is an epoll set of the kernel's alone: %s", why);
-	set->never = true;
-	all_plain(set, why);
-	while (!list_empty(&set->candidates))
-		list_del(set->candidates.next);
+		while (!list_empty(&set->candidates))
+			list_del(set->candidates.next);
+	}
 	unlock(port);
 }
 
@@ -275,9 +300,7 @@ void wait_close(int fd, struct set *set)
 		struct sock *s = container_of(set->socks.next, struct sock, in_set);
 
 		s->flags &= (uint16_t)~SOCK_IN_SET;
-		/* Where TCP has no room for what it has written, that is given up with it */
-		if (!stream_make_plain(s, "its epoll set is closed"))
-			stackmap_conn_abort(&s->conn);
+		stream_give_up(s);
 		sock_free(s);
 	}
 	set_free(set);
@@ -287,11 +310,11 @@ void wait_close(int fd, struct set *set)
 /* connect() was called on it: it may be attached now */
 void wait_again(int fd, struct sock *s)
 {
-	struct port *port = sock_lock(fd, s);
+	struct port *port = self.busy ? GONE : sock_lock(fd, s);
 
 	if (port == GONE)
 		return;
-	if (!(s->flags & (SOCK_ATTACHED | SOCK_NEVER)) && list_empty(&s->candidate) && !s->set->never)
+	if ((s->flags & (SOCK_ATTACHED | SOCK_NEVER | SOCK_IN_SET)) == SOCK_IN_SET && list_empty(&s->candidate) && !s->set->never)
 		list_add_tail(&s->set->candidates, &s->candidate);
 	unlock(port);
 }
@@ -311,9 +334,14 @@ static void left(struct port *port)
 	self.busy++;
 	lock_take(&sets_lock, NULL, NULL);
 	port_lock(port);
-	wait_all_plain(port, "its thread has ended");
+	stream_drain(port);
 	while (!list_empty(&port->sets)) {
 		struct set *set = container_of(port->sets.next, struct set, in_port);
+		struct link *l;
+
+		/* What TCP has no room for by now is lost with the port */
+		for (l = set->socks.next; l != &set->socks; l = l->next)
+			stream_give_up(container_of(l, struct sock, in_set));
 
 		list_del(&set->in_port);
 		__atomic_store_n(&set->port, NULL, __ATOMIC_RELEASE);
@@ -453,7 +481,14 @@ static struct port *drive(int epfd, struct set *set)
 		wait_never(epfd, set, "several threads wait for it");
 		return NULL;
 	}
-	if (list_empty(&set->candidates) || !port_mine())
+	if (list_empty(&set->candidates))
+		return NULL;
+	/* They would not hear of what is attached from now on */
+	if (__atomic_load_n(&set->waiters, __ATOMIC_SEQ_CST)) {
+		wait_never(epfd, set, "several threads wait for it");
+		return NULL;
+	}
+	if (!port_mine())
 		return NULL;
 	port = set_lock(epfd, set);
 	if (port == GONE)
@@ -519,9 +554,16 @@ static int sleep_until(struct port *port, int epfd, uint64_t deadline, const sig
 /* The interface is gone: all of its sockets are the kernel's */
 static void port_dies(struct port *port)
 {
+	struct link *l, *m;
+
 	trace(port->fd, "is a port no more: %s", strerror(errno));
 	port->dead = true;
-	wait_all_plain(port, "the interface is gone");
+	for (l = port->sets.next; l != &port->sets; l = l->next) {
+		struct set *set = container_of(l, struct set, in_port);
+
+		for (m = set->socks.next; m != &set->socks; m = m->next)
+			stream_give_up(container_of(m, struct sock, in_set));
+	}
 }
 
 /*
@@ -536,11 +578,11 @@ static int both(struct set *set, struct epoll_event *ev, int max)
 
 	if (set->ours_first) {
 		n = harvest(set, ev, max);
-		m = n < max ? next()->epoll_pwait(set->fd, ev + n, max - n, 0, NULL) : 0;
+		m = n < max ? stackmap_real_epoll_look(set->fd, ev + n, max - n) : 0;
 		set->ours_first = n < max;
 		return m < 0 && !n ? -1 : n + (m < 0 ? 0 : m);
 	}
-	n = next()->epoll_pwait(set->fd, ev, max, 0, NULL);
+	n = stackmap_real_epoll_look(set->fd, ev, max);
 	if (n < 0)
 		return -1;
 	set->ours_first = n == max;
@@ -567,16 +609,18 @@ static int outlive(struct port *port, bool at_once, const struct timespec *timeo
  * Drive the port until there is something to tell. Returns as epoll_wait(); and -1 with ENODEV when
  * the kernel is to wait instead
  */
-static int drive_until(struct port *port, struct set *set, struct epoll_event *ev, int max,
+static int drive_until(struct port *port, struct set *set, int epfd, struct epoll_event *ev, int max,
 		       const struct timespec *timeout, const sigset_t *mask)
 {
 	bool at_once = timeout && !timeout->tv_sec && !timeout->tv_nsec;
 	uint64_t deadline = 0;	/* of now(), when it matters: most waits do not */
-	int epfd = set->fd;
 	unsigned int told = 0, wait_us;
 	int n = 0, got;
 
 	for (;;) {
+		/* Another thread may have closed it, or made it the kernel's alone */
+		if (unlikely(set->port != port || set->fd != epfd))
+			return outlive(port, at_once, timeout, deadline, mask);
 		if (unlikely(!list_empty(&set->candidates)))
 			attach_candidates(set);
 		wait_us = 0;
@@ -586,7 +630,6 @@ static int drive_until(struct port *port, struct set *set, struct epoll_event *e
 			wait_us = spin_for(port, deadline);
 		}
 		got = stream_sync(port, wait_us, epfd, &told);
-		/* Another thread may have closed it, or made it the kernel's alone */
 		if (unlikely(set->port != port || set->fd != epfd))
 			return outlive(port, at_once, timeout, deadline, mask);
 		if (unlikely(got < 0 && errno != EINTR))
@@ -648,6 +691,12 @@ static int wait_plain(int epfd, struct epoll_event *ev, int max, const struct ti
 	return next()->epoll_wait(epfd, ev, max, ms);
 }
 
+/* Also when the thread is cancelled */
+static void waits_no_more(void *set)
+{
+	__atomic_fetch_sub(&((struct set *)set)->waiters, 1, __ATOMIC_SEQ_CST);
+}
+
 int wait_wait(int epfd, struct epoll_event *ev, int max, const struct timespec *timeout,
 	      const sigset_t *mask)
 {
@@ -662,10 +711,14 @@ int wait_wait(int epfd, struct epoll_event *ev, int max, const struct timespec *
 	port = drive(epfd, set);
 	if (!port || port->dead) {
 		__atomic_fetch_add(&set->asked, 1, __ATOMIC_RELAXED);
-		return wait_plain(epfd, ev, max, timeout, mask);
+		__atomic_fetch_add(&set->waiters, 1, __ATOMIC_SEQ_CST);
+		pthread_cleanup_push(waits_no_more, set);
+		n = wait_plain(epfd, ev, max, timeout, mask);
+		pthread_cleanup_pop(1);
+		return n;
 	}
 	port_lock(port);
-	n = drive_until(port, set, ev, max, timeout, mask);
+	n = drive_until(port, set, epfd, ev, max, timeout, mask);
 	port_unlock(port);
 	if (unlikely(n < 0 && errno == ENODEV))
 		return wait_plain(epfd, ev, max, timeout, mask);

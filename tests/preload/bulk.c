@@ -34,12 +34,14 @@ static const char *const ending_names[] = {
  * @out: bytes that the app sends
  * @in: bytes that the peer sends
  * @cut: after so many the peer resets or closes
+ * @room: the sockets' buffers; 0: as they are, and what TCP makes of them
  */
 struct plan {
 	enum ending ending;
 	uint64_t out;
 	uint64_t in;
 	uint64_t cut;
+	int room;
 	uint32_t events;
 	bool file;
 	bool sleepy;
@@ -218,6 +220,7 @@ static void app_runs(struct side *s, const struct plan *plan, struct app *a)
 	uint64_t end = ms_now() + 60000;
 	struct rng r = { plan->seed + 3 };
 	struct epoll_event ev = { .events = plan->events };
+	uint32_t interest = plan->events;
 	int file = plan->file ? file_of(plan->out) : -1;
 
 	epoll_ctl(s->ep, EPOLL_CTL_ADD, s->app, &ev);
@@ -229,8 +232,8 @@ static void app_runs(struct side *s, const struct plan *plan, struct app *a)
 		if (a->read_err || (plan->ending < PEER_RESETS ? wrote && (read || a->fin) : a->write_err || a->fin))
 			break;
 		/* Level-triggered ones that want no room would be told of it again and again */
-		if (!(plan->events & EPOLLET) && wrote && (ev.events & EPOLLOUT)) {
-			ev.events &= ~(uint32_t)EPOLLOUT;
+		if (!(plan->events & EPOLLET) && wrote && (interest & EPOLLOUT)) {
+			ev.events = interest &= ~(uint32_t)EPOLLOUT;
 			epoll_ctl(s->ep, EPOLL_CTL_MOD, s->app, &ev);
 		}
 		n = epoll_wait(s->ep, &ev, 1, 10000);
@@ -247,10 +250,11 @@ static void app_runs(struct side *s, const struct plan *plan, struct app *a)
 		if (ev.events & EPOLLOUT)
 			app_writes(s, plan, a, &r, file);
 		if (plan->events & EPOLLONESHOT) {
-			ev.events = plan->events & ~(uint32_t)(a->wrote == plan->out || a->write_err ? EPOLLOUT : 0);
+			if (a->wrote == plan->out || a->write_err)
+				interest &= ~(uint32_t)EPOLLOUT;
+			ev.events = interest;
 			epoll_ctl(s->ep, EPOLL_CTL_MOD, s->app, &ev);
 		}
-		ev.events = plan->events & ~(uint32_t)(wrote ? EPOLLOUT : 0);
 	}
 	if (file >= 0)
 		close(file);
@@ -263,6 +267,11 @@ static void transfer(struct side *s, const struct plan *plan)
 	pthread_t t[2];
 
 	where_side = s->name;
+	if (plan->room) {
+		setsockopt(s->app, SOL_SOCKET, SO_SNDBUF, &plan->room, sizeof(plan->room));
+		setsockopt(s->app, SOL_SOCKET, SO_RCVBUF, &plan->room, sizeof(plan->room));
+		setsockopt(s->peer, SOL_SOCKET, SO_RCVBUF, &plan->room, sizeof(plan->room));
+	}
 	if (plan->ending >= PEER_RESETS)
 		peer_says_all(&p);
 	else
@@ -320,9 +329,11 @@ bool bulk_run(uint64_t seed, unsigned int n)
 		plan.in = rng_below(&r, 30000);
 		plan.cut = 100000 + rng_below(&r, 500000);
 	}
+	/* The first ones have little room, so that there are some in any case */
+	plan.room = n < 3 || rng_one_in(&r, 2) ? 20000 << rng_below(&r, 4) : 0;
 	nagle = rng_one_in(&r, 2) ? PAIR_NAGLE : 0;
-	printf("# %s; %llu bytes out%s, %llu in%s\n", ending_names[plan.ending], (unsigned long long)plan.out,
-	       plan.file ? " of a file" : "", (unsigned long long)plan.in, plan.sleepy ? ", slowly" : "");
+	printf("# %s; %llu bytes out%s, %llu in%s; room %d\n", ending_names[plan.ending], (unsigned long long)plan.out,
+	       plan.file ? " of a file" : "", (unsigned long long)plan.in, plan.sleepy ? ", slowly" : "", plan.room);
 	for (i = 0; i < 2; i++) {
 		struct side *s = i ? &fast : &plain;
 

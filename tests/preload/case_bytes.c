@@ -204,6 +204,33 @@ static void peeking(struct side *s)
 	app_hears(s, 10);
 }
 
+/* More than one receive slot has, before it is copied and after */
+static void peeking_far(struct side *s)
+{
+	static char a[12000];
+	int i;
+
+	arm(s, EPOLLIN);
+	peer_says(s, 9000);
+	wait_for(s, 8, 1000);
+	for (i = 0; i < 3; i++) {
+		memset(a, 0, sizeof(a));
+		NOTE_IO(s, recv(s->app, a, 3000 + (size_t)i * 4000, MSG_PEEK));
+		seen(s, a, sizeof(a));
+		NOTE_IO(s, recv(s->app, a, 1700, 0));
+		seen(s, a, sizeof(a));
+		if (i == 1)
+			wait_ep(s, s->ep, 8, 0);
+	}
+	peer_says(s, 5000);
+	wait_for(s, 8, 1000);
+	NOTE_IO(s, recv(s->app, a, sizeof(a), MSG_PEEK));
+	seen(s, a, 5000 + 9000 - 3 * 1700);
+	must_be_fast(s, "after peeking");
+	NOTE_IO(s, recv(s->app, a, 6000, MSG_TRUNC));
+	app_hears(s, sizeof(a));
+}
+
 static void truncating(struct side *s)
 {
 	char a[100];
@@ -614,6 +641,7 @@ const struct scenario bytes_cases[] = {
 	{ "ways to write", ways_to_write, 0 },
 	{ "ways to read", ways_to_read, 0 },
 	{ "MSG_PEEK", peeking, 0 },
+	{ "MSG_PEEK of much", peeking_far, 0 },
 	{ "MSG_TRUNC", truncating, 0 },
 	{ "zero lengths", of_no_length, 0 },
 	{ "wrong arguments", wrong_arguments, 0 },

@@ -272,6 +272,55 @@ static void wrong_waits(struct side *s)
 	close(p[1]);
 }
 
+/* Two are ready, one is told, and the other one is not to be any more */
+static void gone_while_ready(struct side *s)
+{
+	int first = s->app, first_peer = s->peer, way;
+	struct epoll_event ev = { 0 };
+	int two[2], peers[2], i;
+
+	arm(s, EPOLLIN);
+	NOTE(s, epoll_ctl(s->ep, EPOLL_CTL_DEL, first, NULL));
+	for (way = 0; way < 4; way++) {
+		for (i = 0; i < 2; i++) {
+			pair_open(s, 0);
+			ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, (uint64_t)i);
+			wait_ep(s, s->ep, 8, 0);
+			two[i] = s->app;
+			peers[i] = s->peer;
+			peer_says(s, 10);
+			arrive(s);
+		}
+		NOTE(s, epoll_wait(s->ep, &ev, 1, 1000));
+		i = ev.data.u64 ? 0 : 1;
+		/* The other one */
+		switch (way) {
+		case 0:
+			NOTE(s, close(two[i]));
+			break;
+		case 1:
+			NOTE(s, epoll_ctl(s->ep, EPOLL_CTL_DEL, two[i], NULL));
+			break;
+		case 2:
+			ev.events = EPOLLRDHUP;
+			NOTE(s, epoll_ctl(s->ep, EPOLL_CTL_MOD, two[i], &ev));
+			break;
+		default:
+			NOTE(s, read(two[i], (char[10]){ 0 }, 10));
+			break;
+		}
+		NOTE(s, epoll_wait(s->ep, (struct epoll_event[8]){ 0 }, 8, 0));
+		NOTE(s, epoll_wait(s->ep, (struct epoll_event[8]){ 0 }, 8, 0));
+		for (i = 0; i < 2; i++) {
+			close(two[i]);
+			close(peers[i]);
+		}
+		wait_ep(s, s->ep, 8, 0);
+	}
+	s->app = first;
+	s->peer = first_peer;
+}
+
 /* Once a socket is told, the other ones are told too, however few one asks for */
 static void few_at_a_time(struct side *s)
 {
@@ -618,6 +667,7 @@ const struct scenario event_cases[] = {
 	{ "wrong epoll_ctl()", wrong_ctl, 0 },
 	{ "wrong epoll_wait()", wrong_waits, 0 },
 	{ "a few events at a time", few_at_a_time, 0 },
+	{ "gone while it is ready", gone_while_ready, 0 },
 	{ "one socket in two sets", two_sets, 0 },
 	{ "from set to set", moves, 0 },
 	{ "a set in a set", nested, 0 },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * case_fds.c - scenarios of descriptors: other numbers, other processes, other modes; and poll()
+ * case_fds.c - scenarios of descriptors: other numbers, other processes, other modes
  */
 #include "ops.h"
 
@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -23,24 +22,6 @@
 #include <unistd.h>
 
 extern char **environ;
-
-/* Both numbers of it read and write */
-static void use(struct side *s, int fd)
-{
-	char buf[64] = "";
-	long n;
-
-	peer_says(s, 20);
-	wait_for(s, 8, 100);
-	n = NOTE_IO(s, read(fd, buf, 7));
-	if (n > 0)
-		seen(s, buf, (size_t)n);
-	app_hears(s, 64);
-	NOTE_OUT(s, write(fd, "0123", 4));
-	app_says(s, 10);
-	NOTE_OUT(s, write(fd, "0123", 4));
-	peer_hears(s, 18);
-}
 
 static void dups(struct side *s, int how)
 {
@@ -547,6 +528,34 @@ static void blocking(struct side *s)
 	must_be_fast(s, "again");
 }
 
+/* A read of one that blocks waits; here for as long as it may */
+static void blocking_waits(struct side *s)
+{
+	struct timeval limit = { 0, 40000 };
+	uint64_t began;
+
+	arm(s, EPOLLIN);
+	peer_says(s, 50);
+	wait_for(s, 8, 1000);
+	app_hears(s, 20);
+	app_says(s, 10);
+	NOTE(s, setsockopt(s->app, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	NOTE(s, fcntl(s->app, F_SETFL, 0));
+	NOTE(s, recv(s->app, (char[64]){ 0 }, 64, 0));
+	began = ms_now();
+	NOTE(s, recv(s->app, (char[64]){ 0 }, 64, 0));
+	NOTE_VALUE(s, "it has waited", ms_now() - began >= 30);
+	wait_for(s, 8, 0);
+	peer_says(s, 10);
+	began = ms_now();
+	NOTE(s, recv(s->app, (char[64]){ 0 }, 64, MSG_WAITALL));
+	NOTE_VALUE(s, "it has waited", ms_now() - began >= 30);
+	peer_hears(s, 10);
+	wait_for(s, 8, 0);
+	NOTE(s, fcntl(s->app, F_SETFL, O_NONBLOCK));
+	use(s, s->app);
+}
+
 static void on_signal(int sig)
 {
 	(void)sig;
@@ -608,134 +617,6 @@ static void options(struct side *s)
 	use(s, s->app);
 }
 
-/* ------------------------------------------------------------------------- poll */
-
-static void note_poll(struct side *s, int timeout)
-{
-	struct pollfd p[4] = {
-		{ .fd = s->app, .events = POLLIN | POLLOUT | POLLRDHUP },
-		{ .fd = -1, .events = POLLIN },
-		{ .fd = s->app, .events = POLLIN | POLLPRI | POLLRDNORM | POLLWRNORM | POLLRDBAND },
-		{ .fd = s->app, .events = 0 },
-	};
-	struct timespec ts = { timeout / 1000, timeout % 1000 * 1000000L };
-	struct timeval tv = { timeout / 1000, timeout % 1000 * 1000 };
-	fd_set r, w, e;
-	int i;
-
-	arrive(s);
-	NOTE(s, poll(p, 4, timeout));
-	for (i = 0; i < 4; i++)
-		NOTE_VALUE(s, "revents", p[i].revents);
-	p[0].events = POLLIN;
-	NOTE(s, ppoll(p, 2, &ts, NULL));
-	NOTE_VALUE(s, "revents", p[0].revents);
-	for (i = 0; i < 2; i++) {
-		FD_ZERO(&r);
-		FD_ZERO(&w);
-		FD_ZERO(&e);
-		FD_SET(s->app, &r);
-		FD_SET(s->app, &e);
-		if (i)
-			FD_SET(s->app, &w);
-		if (i)
-			NOTE(s, pselect(s->app + 1, &r, &w, &e, &ts, NULL));
-		else
-			NOTE(s, select(s->app + 1, &r, NULL, &e, &tv));
-		NOTE_VALUE(s, "the bits", (FD_ISSET(s->app, &r) ? 1 : 0) | (FD_ISSET(s->app, &w) ? 2 : 0) |
-			   (FD_ISSET(s->app, &e) ? 4 : 0));
-	}
-}
-
-static void polled(struct side *s)
-{
-	arm(s, EPOLLIN);
-	note_poll(s, 0);
-	note_poll(s, 10);
-	peer_says(s, 50);
-	note_poll(s, 100);
-	wait_for(s, 8, 1000);
-	note_poll(s, 0);
-	app_hears(s, 20);
-	note_poll(s, 0);
-	app_hears(s, 100);
-	note_poll(s, 0);
-	app_says(s, 100);
-	note_poll(s, 0);
-	peer_hears(s, 100);
-	peer_says(s, 1);
-	peer_ends(s);
-	note_poll(s, 0);
-	wait_for(s, 8, 0);
-	note_poll(s, 0);
-	app_hears(s, 100);
-	app_hears(s, 100);
-	note_poll(s, 0);
-	peer_resets(s);
-	note_poll(s, 0);
-	wait_for(s, 8, 0);
-	app_hears(s, 100);
-	note_poll(s, 0);
-}
-
-static void polled_only_out(struct side *s)
-{
-	struct pollfd p[3] = {
-		{ .fd = s->app, .events = POLLOUT }, { .fd = s->peer, .events = POLLIN },
-		{ .fd = 1 << 21, .events = POLLIN },
-	};
-
-	arm(s, EPOLLIN);
-	NOTE(s, poll(p, 2, 100));
-	NOTE_VALUE(s, "revents", p[0].revents);
-	app_says(s, 10);
-	p[0].events = 0;
-	NOTE(s, poll(p, 2, 2000));
-	NOTE_VALUE(s, "revents", p[1].revents);
-	NOTE(s, poll(p, 3, 100));
-	NOTE_VALUE(s, "revents", p[2].revents);
-	NOTE(s, poll(NULL, 0, 1));
-	NOTE(s, poll(NULL, 1, 1));
-	NOTE(s, ppoll(p, 2, &(struct timespec){ 0, -1 }, NULL));
-	NOTE(s, select(-1, NULL, NULL, NULL, NULL));
-	NOTE(s, select(0, NULL, NULL, NULL, &(struct timeval){ 0, 1 }));
-	peer_hears(s, 10);
-}
-
-/* One that is in no set any more, or never was in one that was waited for */
-static void polled_elsewhere(struct side *s)
-{
-	note_poll(s, 0);
-	arm(s, EPOLLIN);
-	peer_says(s, 10);
-	wait_for(s, 8, 0);
-	NOTE(s, epoll_ctl(s->ep, EPOLL_CTL_DEL, s->app, NULL));
-	note_poll(s, 0);
-	app_hears(s, 100);
-	note_poll(s, 5);
-	peer_says(s, 10);
-	note_poll(s, 100);
-	app_hears(s, 100);
-	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
-	wait_for(s, 8, 0);
-	use(s, s->app);
-}
-
-static void polled_closed(struct side *s)
-{
-	struct pollfd p = { .fd = s->app, .events = POLLIN };
-	fd_set r;
-
-	arm(s, EPOLLIN);
-	NOTE(s, close(s->app));
-	NOTE(s, poll(&p, 1, 0));
-	NOTE_VALUE(s, "revents", p.revents);
-	FD_ZERO(&r);
-	FD_SET(s->app, &r);
-	NOTE(s, select(s->app + 1, &r, NULL, NULL, &(struct timeval){ 0, 0 }));
-	s->app = -1;
-}
-
 const struct scenario fd_cases[] = {
 	{ "dup()", dup_1, 0 },
 	{ "F_DUPFD_CLOEXEC, and the first is closed", dup_fd, 0 },
@@ -756,16 +637,9 @@ const struct scenario fd_cases[] = {
 	{ "posix_spawn()", with_spawn, 0 },
 	{ "system() and popen()", with_system, 0 },
 	{ "O_NONBLOCK off and on", blocking, 0 },
+	{ "O_NONBLOCK off, and a read waits", blocking_waits, 0 },
 	{ "O_NONBLOCK only later", nonblocking_late, PAIR_BLOCKING },
 	{ "O_ASYNC", async, 0 },
 	{ "options, and calls for other sockets", options, 0 },
-	{ NULL, NULL, 0 },
-};
-
-const struct scenario poll_cases[] = {
-	{ "poll() and select()", polled, 0 },
-	{ "poll() with others, and wrong", polled_only_out, 0 },
-	{ "poll() and select() out of the set", polled_elsewhere, 0 },
-	{ "poll() and select() of a closed one", polled_closed, 0 },
 	{ NULL, NULL, 0 },
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * case_threads.c - scenarios with signals and with other threads, while one sleeps in epoll_wait()
+ * case_threads.c - scenarios with other threads, while one sleeps in epoll_wait()
  *
  * Only the main thread writes down; what another one found is written down when it was joined.
  */
@@ -8,212 +8,16 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Enough for the other thread to be asleep */
 #define SOON		30
-
-/* --------------------------------------------------------------------- signals */
-
-static volatile sig_atomic_t usr1;
-static int handler_fd = -1;
-static volatile long handler_ret;
-static char handler_buf[64];
-
-static void on_usr1(int sig)
-{
-	(void)sig;
-	usr1++;
-}
-
-static void on_usr1_write(int sig)
-{
-	int err = errno;
-
-	usr1 += sig == SIGUSR1;
-	handler_ret = write(handler_fd, "handler", 7);
-	if (handler_ret < 0)
-		handler_ret = -errno;
-	errno = err;
-}
-
-static void on_usr1_read(int sig)
-{
-	int err = errno;
-
-	usr1 += sig == SIGUSR1;
-	handler_ret = read(handler_fd, handler_buf, sizeof(handler_buf));
-	if (handler_ret < 0)
-		handler_ret = -errno;
-	errno = err;
-}
-
-/* SIGUSR1 to this thread, in so many milliseconds */
-static timer_t timer_in(unsigned int ms)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
-	struct itimerspec at = { .it_value = { ms / 1000, ms % 1000 * 1000000L } };
-	timer_t t;
-
-	ev._sigev_un._tid = gettid();
-	timer_create(CLOCK_MONOTONIC, &ev, &t);
-	timer_settime(t, 0, &at, NULL);
-	return t;
-}
-
-static void handle(void (*handler)(int), int flags)
-{
-	struct sigaction sa = { .sa_handler = handler, .sa_flags = flags };
-
-	sigaction(SIGUSR1, &sa, NULL);
-	usr1 = 0;
-}
-
-static void interrupted(struct side *s)
-{
-	timer_t t;
-	int i;
-
-	arm(s, EPOLLIN);
-	for (i = 0; i < 2; i++) {
-		handle(on_usr1, i ? SA_RESTART : 0);
-		t = timer_in(SOON);
-		wait_for(s, 8, 2000);
-		NOTE_VALUE(s, "signals", usr1);
-		timer_delete(t);
-		wait_for(s, 8, 0);
-	}
-	/* One that is ignored is none */
-	handle(SIG_IGN, 0);
-	t = timer_in(SOON);
-	wait_for(s, 8, 2 * SOON);
-	timer_delete(t);
-	must_be_fast(s, "in the end");
-}
-
-static void masked(struct side *s)
-{
-	struct epoll_event ev[8];
-	sigset_t block, none, old;
-	timer_t t;
-	int i;
-
-	sigemptyset(&none);
-	sigemptyset(&block);
-	sigaddset(&block, SIGUSR1);
-	arm(s, EPOLLIN);
-	handle(on_usr1, 0);
-	/* Blocked */
-	pthread_sigmask(SIG_BLOCK, &block, &old);
-	t = timer_in(SOON);
-	wait_for(s, 8, 2 * SOON);
-	NOTE_VALUE(s, "signals, blocked", usr1);
-	/* It is pending, and let in */
-	NOTE(s, epoll_pwait(s->ep, ev, 8, 1000, &none));
-	NOTE_VALUE(s, "signals, let in", usr1);
-	timer_delete(t);
-	/* It comes while it is let in */
-	t = timer_in(SOON);
-	NOTE(s, epoll_pwait(s->ep, ev, 8, 2000, &none));
-	NOTE_VALUE(s, "signals, let in", usr1);
-	timer_delete(t);
-	/* It is pending, and there is something to tell, or no time to wait */
-	for (i = 0; i < 2; i++) {
-		raise(SIGUSR1);
-		if (i)
-			peer_says(s, 10);
-		arrive(s);
-		NOTE(s, epoll_pwait(s->ep, ev, 8, i ? 1000 : 0, &none));
-		NOTE_VALUE(s, "signals, pending", usr1);
-	}
-	app_hears(s, 100);
-	NOTE(s, epoll_pwait2(s->ep, ev, 8, &(struct timespec){ 1, 0 }, &none));
-	NOTE_VALUE(s, "signals, let in by epoll_pwait2()", usr1);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	NOTE_VALUE(s, "signals, not blocked", usr1);
-	/* The mask keeps it out */
-	t = timer_in(SOON);
-	NOTE(s, epoll_pwait(s->ep, ev, 8, 2 * SOON, &block));
-	NOTE_VALUE(s, "signals, kept out, and then not", usr1);
-	timer_delete(t);
-	must_be_fast(s, "in the end");
-}
-
-static void handler_writes(struct side *s)
-{
-	timer_t t;
-
-	arm(s, EPOLLIN);
-	handler_fd = s->app;
-	handle(on_usr1_write, 0);
-	t = timer_in(SOON);
-	wait_for(s, 8, 2000);
-	NOTE_VALUE(s, "write() in the handler", handler_ret);
-	s->sent += 7;
-	timer_delete(t);
-	peer_hears(s, 7);
-}
-
-static void handler_reads(struct side *s)
-{
-	arm(s, EPOLLIN);
-	handler_fd = s->app;
-	handle(on_usr1_read, 0);
-	peer_says(s, 20);
-	wait_for(s, 8, 2000);
-	raise(SIGUSR1);
-	NOTE_VALUE(s, "read() in the handler", handler_ret);
-	seen(s, handler_buf, 20);
-	wait_for(s, 8, 0);
-}
-
-/* Many, while it is read and written: none of them loses a byte */
-static void many_signals(struct side *s)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
-	struct itimerspec at = { { 0, 700000 }, { 0, 700000 } };
-	struct epoll_event e;
-	unsigned char buf[256], want[256];
-	uint64_t got = 0, end = ms_now() + 10000;
-	bool right = true;
-	timer_t t;
-	long n;
-	int i;
-
-	arm(s, EPOLLIN);
-	handle(on_usr1, 0);
-	ev._sigev_un._tid = gettid();
-	timer_create(CLOCK_MONOTONIC, &ev, &t);
-	timer_settime(t, 0, &at, NULL);
-	for (i = 0; i < 100 || (usr1 < 20 && ms_now() < end); i++) {
-		pattern(buf, 200, s->peer_sent, 1);
-		while (send(s->peer, buf, 200, 0) < 0 && errno == EINTR)
-			;
-		s->peer_sent += 200;
-		while (got < s->peer_sent && ms_now() < end) {
-			if (epoll_wait(s->ep, &e, 1, 100) < 0 && errno != EINTR)
-				break;
-			n = read(s->app, buf, sizeof(buf));
-			if (n <= 0)
-				continue;
-			pattern(want, (size_t)n, got, 1);
-			right = right && !memcmp(want, buf, (size_t)n);
-			got += (uint64_t)n;
-		}
-	}
-	timer_delete(t);
-	NOTE_VALUE(s, "all came", got == s->peer_sent);
-	NOTE_VALUE(s, "all are right", right);
-	NOTE_VALUE(s, "there were signals", usr1 >= 20);
-	must_be_fast(s, "in the end");
-}
 
 /* --------------------------------------------------------------------- threads */
 
@@ -323,11 +127,35 @@ static void o_waits(struct side *s, struct other *o)
 	o->ret = epoll_wait(s->ep, o->ev, 8, 300);
 }
 
+static void o_forks(struct side *s, struct other *o)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(s->app < 0);
+	o->ret = pid > 0 && waitpid(pid, NULL, 0) == pid;
+}
+
+static void o_dups(struct side *s, struct other *o)
+{
+	o->fd = dup(s->app);
+	o->ret = o->fd < 0;
+}
+
 static void o_polls(struct side *s, struct other *o)
 {
 	struct pollfd p = { .fd = s->app, .events = POLLIN };
 
 	o->ret = poll(&p, 1, 2000);
+}
+
+/* And not at the end of the timeout */
+static void wait_soon(struct side *s)
+{
+	uint64_t began = ms_now();
+
+	wait_ep(s, s->ep, 8, 2000);
+	NOTE_VALUE(s, "soon", ms_now() - began < 1500);
 }
 
 static void told_asleep(struct side *s)
@@ -338,7 +166,7 @@ static void told_asleep(struct side *s)
 	arm(s, EPOLLIN);
 	for (i = 0; i < 3; i++) {
 		other_start(s, &o, o_peer_says, SOON);
-		wait_ep(s, s->ep, 8, 2000);
+		wait_soon(s);
 		other_join(s, &o, "another thread's send() to it");
 		app_hears(s, 100);
 	}
@@ -410,7 +238,7 @@ static void shut_asleep(struct side *s)
 
 	arm(s, EPOLLIN | EPOLLRDHUP);
 	other_start(s, &o, o_app_shuts, SOON);
-	wait_ep(s, s->ep, 8, 2000);
+	wait_soon(s);
 	other_join(s, &o, "another thread's shutdown()");
 	wait_ep(s, s->ep, 8, 0);
 	app_hears(s, 10);
@@ -435,7 +263,7 @@ static void changed_asleep(struct side *s)
 
 	arm(s, EPOLLIN);
 	other_start(s, &o, o_mod_out, SOON);
-	wait_ep(s, s->ep, 8, 2000);
+	wait_soon(s);
 	other_join(s, &o, "another thread's MOD");
 	ctl(s, EPOLL_CTL_MOD, s->app, EPOLLIN, APP_DATA);
 	other_start(s, &o, o_del_and_says, SOON);
@@ -448,7 +276,7 @@ static void changed_asleep(struct side *s)
 	arrive(s);
 	o.fd = s->app;
 	other_start(s, &o, o_add, SOON);
-	wait_ep(s, s->ep, 8, 2000);
+	wait_soon(s);
 	other_join(s, &o, "another thread's ADD");
 	app_hears(s, 10);
 	NOTE(s, epoll_ctl(s->ep, EPOLL_CTL_DEL, s->app, NULL));
@@ -459,12 +287,57 @@ static void changed_asleep(struct side *s)
 	wait_ep(s, s->ep, 8, 3 * SOON);
 	other_join(s, &o, "another thread's ADD");
 	other_start(s, &o, o_peer_says, SOON);
-	wait_ep(s, s->ep, 8, 2000);
+	wait_soon(s);
 	other_join(s, &o, "another thread's send() to it");
 	app_hears(s, 100);
 	must_be_fast(s, "in the end");
 	close(first);
 	close(peer);
+}
+
+/* What makes it plain is no end of the sleep, and what comes is */
+static void plain_asleep(struct side *s, void (*does)(struct side *, struct other *))
+{
+	struct other o = { .fd = -1 }, p = { 0 };
+	int i;
+
+	arm(s, EPOLLIN);
+	for (i = 0; i < 3; i++) {
+		peer_says(s, 20);
+		wait_for(s, 8, 1000);
+		app_hears(s, i ? 20 : 10);
+		ctl(s, EPOLL_CTL_MOD, s->app, i ? EPOLLIN : EPOLLRDHUP, APP_DATA);
+		app_says(s, 10);
+		other_start(s, &o, does, SOON);
+		wait_ep(s, s->ep, 8, 3 * SOON);
+		other_join(s, &o, "what another thread does");
+		if (o.fd >= 0)
+			close(o.fd);
+		o.fd = -1;
+		ctl(s, EPOLL_CTL_MOD, s->app, EPOLLIN, APP_DATA);
+		app_hears(s, 20);
+		other_start(s, &o, does, SOON);
+		other_start(s, &p, o_peer_says, 2 * SOON);
+		wait_soon(s);
+		other_join(s, &o, "what another thread does");
+		if (o.fd >= 0)
+			close(o.fd);
+		o.fd = -1;
+		other_join(s, &p, "a third thread's send() to it");
+		app_hears(s, 100);
+		peer_hears(s, 10);
+	}
+}
+
+static void forked_asleep(struct side *s)
+{
+	plain_asleep(s, o_forks);
+	must_be_fast(s, "in the end");
+}
+
+static void duplicated_asleep(struct side *s)
+{
+	plain_asleep(s, o_dups);
 }
 
 static void polled_by_another(struct side *s)
@@ -667,14 +540,124 @@ static void workers(struct side *s)
 	close(w.efd);
 }
 
-const struct scenario signal_cases[] = {
-	{ "a signal ends the wait", interrupted, 0 },
-	{ "epoll_pwait()'s mask", masked, 0 },
-	{ "a handler writes", handler_writes, 0 },
-	{ "a handler reads", handler_reads, 0 },
-	{ "many signals", many_signals, 0 },
-	{ NULL, NULL, 0 },
+/* A loop that echoes, while others fork, dup, poll, and put sockets of their own into its set and out */
+#define ECHOES		4
+
+struct storm {
+	struct side *s;
+	int ep;
+	int fd[ECHOES];
+	bool end;
 };
+
+static void *storm_main(void *arg)
+{
+	struct storm *st = arg;
+	struct rng r = { 77 };
+	struct side own = *st->s;
+
+	while (!__atomic_load_n(&st->end, __ATOMIC_SEQ_CST)) {
+		struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = 1000 };
+		struct pollfd p = { .fd = st->fd[rng_below(&r, ECHOES)], .events = POLLIN };
+		pid_t pid;
+		int fd;
+
+		switch (rng_below(&r, 7)) {
+		case 0:
+			pid = fork();
+			if (!pid)
+				_exit(0);
+			waitpid(pid, NULL, 0);
+			break;
+		case 1:
+			fd = dup(st->fd[0]);
+			close(fd);
+			break;
+		case 2:
+			poll(&p, 1, 0);
+			break;
+		case 3:
+			queued(p.fd);
+			break;
+		default:
+			pair_open(&own, 0);
+			epoll_ctl(st->ep, EPOLL_CTL_ADD, own.app, &ev);
+			if (send(own.peer, "hello", 5, 0) != 5)
+				return arg;
+			if (rng_one_in(&r, 2))
+				epoll_ctl(st->ep, EPOLL_CTL_DEL, own.app, NULL);
+			pair_close(&own);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static void storm(struct side *s)
+{
+	struct storm st = { .s = s, .ep = s->ep };
+	uint64_t end = ms_now() + 1500, limit = end + 10000, got[ECHOES] = { 0 }, sent[ECHOES] = { 0 };
+	int peers[ECHOES], i, n;
+	struct epoll_event ev[8];
+	unsigned char buf[700], want[700];
+	bool right = true, running = true;
+	pthread_t t;
+
+	arm(s, EPOLLIN);
+	for (i = 0; i < ECHOES; i++) {
+		struct side one = *s;
+
+		pair_open(&one, i & 1 ? PAIR_CONNECTED : 0);
+		st.fd[i] = one.app;
+		peers[i] = one.peer;
+		ev[0] = (struct epoll_event){ .events = EPOLLIN | (i & 2 ? EPOLLET : 0), .data.u64 = (uint64_t)i };
+		epoll_ctl(s->ep, EPOLL_CTL_ADD, st.fd[i], &ev[0]);
+	}
+	pthread_create(&t, NULL, storm_main, &st);
+	while (running && right && ms_now() < limit) {
+		running = ms_now() < end;
+		for (i = 0; i < ECHOES; i++) {
+			/* What has come back of what was sent; and then more of it */
+			while ((n = (int)recv(peers[i], buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+				pattern(want, (size_t)n, got[i], i);
+				right = right && !memcmp(buf, want, (size_t)n);
+				got[i] += (uint64_t)n;
+			}
+			running = running || got[i] < sent[i];
+			if (ms_now() >= end || sent[i] - got[i] > 5000)
+				continue;
+			pattern(buf, 600, sent[i], i);
+			if (send(peers[i], buf, 600, 0) == 600)
+				sent[i] += 600;
+		}
+		n = epoll_wait(s->ep, ev, 8, 20);
+		while (n-- > 0) {
+			uint64_t which = ev[n].data.u64;
+			long m, again = 1;
+
+			if (which >= ECHOES)
+				continue;
+			for (;;) {
+				m = read(st.fd[which], buf, sizeof(buf));
+				if (m < 0 && errno == EAGAIN && may_repeat(s) && again--)
+					continue;
+				if (m <= 0)
+					break;
+				right = right && write(st.fd[which], buf, (size_t)m) == m;
+			}
+		}
+	}
+	__atomic_store_n(&st.end, true, __ATOMIC_SEQ_CST);
+	pthread_join(t, NULL);
+	for (i = 0; i < ECHOES; i++) {
+		NOTE_VALUE(s, "all came back", got[i] == sent[i] && sent[i]);
+		if (config.verbose || got[i] != sent[i])
+			printf("# %s: %llu bytes of %llu\n", s->name, (unsigned long long)got[i], (unsigned long long)sent[i]);
+		close(st.fd[i]);
+		close(peers[i]);
+	}
+	NOTE_VALUE(s, "as it was sent", right);
+}
 
 /* Before the main thread waits for anything: there may be one port only */
 const struct scenario driver_cases[] = {
@@ -691,37 +674,13 @@ const struct scenario thread_cases[] = {
 	{ "another thread shuts it down, meanwhile", shut_asleep, 0 },
 	{ "another thread closes the set, meanwhile", set_closed_asleep, 0 },
 	{ "another thread calls epoll_ctl(), meanwhile", changed_asleep, 0 },
+	{ "another thread forks, meanwhile", forked_asleep, 0 },
+	{ "another thread dup()s it, meanwhile", duplicated_asleep, 0 },
 	{ "another thread polls it, meanwhile", polled_by_another, 0 },
 	{ "two threads wait, EPOLLET", two_wait_edge, 0 },
 	{ "two threads wait, EPOLLONESHOT", two_wait_one_shot, 0 },
 	{ "another thread waits, too", another_waits_too, 0 },
 	{ "workers write, and poke the loop", workers, 0 },
-	{ NULL, NULL, 0 },
-};
-
-/* -------------------------------------------------------------- what may end us */
-
-static void bad_addresses(struct side *s)
-{
-	char *gone = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct iovec iov[2] = { { gone, 4 }, { gone + 4096, 4 } };
-
-	mprotect(gone + 4096, 4096, PROT_NONE);
-	arm(s, EPOLLIN);
-	peer_says(s, 100);
-	wait_for(s, 8, 1000);
-	NOTE_OUT(s, write(s->app, gone + 4096, 10));
-	NOTE_OUT(s, writev(s->app, iov, 2));
-	NOTE_IO(s, read(s->app, gone + 4096, 10));
-	NOTE_IO(s, read(s->app, NULL, 10));
-	NOTE_IO(s, recv(s->app, gone + 4090, 20, 0));
-	NOTE_IO(s, recvmsg(s->app, NULL, 0));
-	NOTE(s, epoll_wait(s->ep, (struct epoll_event *)(void *)(gone + 4096), 1, 0));
-	NOTE(s, epoll_ctl(s->ep, EPOLL_CTL_MOD, s->app, (struct epoll_event *)(void *)(gone + 4096)));
-	munmap(gone, 8192);
-}
-
-const struct scenario last_cases[] = {
-	{ "bad addresses", bad_addresses, 0 },
+	{ "others fork, dup(), poll() and change the set all the time", storm, 0 },
 	{ NULL, NULL, 0 },
 };

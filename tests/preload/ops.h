@@ -3,7 +3,8 @@
  * ops.h - what the tests of the preload library share: two connections alike, and what was done to each
  *
  *   same.c          main: options, TAP, the hang that is killed
- *   ops.c           a side and its connection; what an operation gave, and whether both gave the same
+ *   ops.c           operations on a side; what they gave, and whether both sides gave the same
+ *   pair.c          a side's connection and set, and waiting for what is under way on it
  *   process.c       programs of their own that end, or become another
  *   random.c        seeded sequences of operations
  *   random_op.c     one of these, done to one side
@@ -200,9 +201,11 @@ void peer_ends(struct side *s);
 void peer_closes(struct side *s);
 void peer_resets(struct side *s);
 int queued(int fd);
+void use(struct side *s, int fd);
 
 void pattern(void *to, size_t n, uint64_t from, int dir);
 void ms_sleep(unsigned int ms);
+void us_sleep(unsigned int us);
 uint64_t ms_now(void);
 long raw(long nr, long a, long b, long c, long d, long e, long f);
 
@@ -215,7 +218,7 @@ struct scenario {
 };
 
 extern const struct scenario driver_cases[], bytes_cases[], event_cases[], end_cases[], fd_cases[], connect_cases[],
-	poll_cases[], thread_cases[], signal_cases[], last_cases[];
+	poll_cases[], full_cases[], thread_cases[], signal_cases[], last_cases[];
 
 bool process_all(bool (*report)(bool ok, const char *fmt, ...));
 int process_helper(int argc, char **argv);

@@ -20,6 +20,7 @@
  * struct model - what the plain side's results say
  * @in: bytes that the peer has sent and the app has not read
  * @out: bytes that the app has sent and the peer has not read
+ * @synced: the fast side has been told of all that has come
  * @level: which operations there are: up to this one
  */
 struct model {
@@ -36,6 +37,7 @@ struct model {
 	bool urgent;
 	bool low;
 	bool corked;
+	bool synced;
 	uint32_t interest;
 	enum kind level;
 	unsigned int age;
@@ -354,6 +356,8 @@ static void less(size_t *n, long by)
 static void learn(const struct op *op, const struct result *r)
 {
 	m.age++;
+	m.synced = (m.synced && op->kind != OP_PEER_SAYS && op->kind != OP_URGENT) ||
+		   (op->kind == OP_WAIT && !op->flags && op->max > 0);
 	switch (op->kind) {
 	case OP_WRITE:
 		m.out += r->ret > 0 ? (size_t)r->ret : 0;
@@ -446,10 +450,11 @@ static bool one_step(bool pumped)
 	struct op op;
 
 	make(&op);
-	if (pumped || ((op.kind == OP_READ || op.kind == OP_FORK) && (op.flags & (MSG_PEEK | MSG_TRUNC)))) {
+	if (pumped || (op.kind == OP_READ && (op.flags & (MSG_PEEK | MSG_TRUNC)) && !m.synced)) {
 		arrive(&plain.s);
 		arrive(&fast.s);
 		pump();
+		m.synced = true;
 	} else if (op.kind == OP_WAIT || op.kind == OP_POLL || op.kind == OP_READ || op.kind == OP_COUNT ||
 		   op.kind == OP_FORK || op.kind == OP_MESSAGES || op.kind == OP_CLOSE) {
 		arrive(&plain.s);

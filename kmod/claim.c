@@ -40,10 +40,21 @@ static void sm_claim_send_early(struct sm_port *port)
 }
 
 /*
+ * In a tick. What the owner commits shortly afterwards, as it has synced just before, is seen once more
+ * after as long as it may stall
+ */
+static void sm_claim_give_up(struct sm_port *port)
+{
+	sm_claim_release(port);
+	sm_claim_send_early(port);
+	mod_timer(&port->stall_timer, jiffies + port->stall);
+}
+
+/*
  * At every tick while the NIC is claimed. Who waits for it is not made to wait
  * until the owner has stalled. And an owner has stalled if it has not emptied the
  * NIC for that long, though it may have synced: what others wait for is behind
- * what it left.
+ * what it left. When it is not claimed any more: a few times, for what it commits late.
  */
 static void sm_stall_check(struct timer_list *timer)
 {
@@ -55,18 +66,18 @@ static void sm_stall_check(struct timer_list *timer)
 		mod_timer(timer, jiffies + 1);
 		return;
 	}
-	if (nic->claimed) {
-		if (nic->ops->wanted(nic)) {
-			sm_claim_release(port);
-			sm_claim_send_early(port);
-		} else if (time_before(jiffies, port->drained + port->stall) &&
-			   !sm_claim_owner_sleeps(port)) {
-			mod_timer(timer, jiffies + 1);
-		} else {
-			port->stats.stalls++;
-			sm_claim_release(port);
-			sm_claim_send_early(port);
-		}
+	if (!nic->claimed) {
+		sm_claim_send_early(port);
+		if (nic->dev && time_before(jiffies, port->drained + 2 * port->stall))
+			mod_timer(timer, jiffies + port->stall);
+	} else if (nic->ops->wanted(nic)) {
+		sm_claim_give_up(port);
+	} else if (time_before(jiffies, port->drained + port->stall) &&
+		   !sm_claim_owner_sleeps(port)) {
+		mod_timer(timer, jiffies + 1);
+	} else {
+		port->stats.stalls++;
+		sm_claim_give_up(port);
 	}
 	spin_unlock(&port->lock);
 }
@@ -91,8 +102,11 @@ void sm_claim_sleep(struct sm_port *port)
  */
 bool sm_claim_take(struct sm_port *port)
 {
-	if (unlikely(READ_ONCE(sm_claims_frozen)) || !port->nic.ops->claim(&port->nic))
+	if (unlikely(READ_ONCE(sm_claims_frozen)) || !port->nic.ops->claim(&port->nic)) {
+		if (!timer_pending(&port->stall_timer))
+			mod_timer(&port->stall_timer, jiffies + port->stall);
 		return false;
+	}
 	port->drained = jiffies;
 	mod_timer(&port->stall_timer, jiffies + 1);
 	return true;

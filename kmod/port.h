@@ -101,7 +101,7 @@ struct sm_port {
 	struct stackmap_stats stats;
 	unsigned long drained;		/* jiffies: when the NIC was last seen to have no more */
 	unsigned long stall;		/* jiffies */
-	struct timer_list stall_timer;	/* runs while the NIC is claimed */
+	struct timer_list stall_timer;	/* runs while the NIC is claimed, and shortly after */
 
 	spinlock_t list_lock;		/* guards all down to woken */
 	struct list_head ready;		/* sockets with something to deliver */

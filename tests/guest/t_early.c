@@ -33,13 +33,13 @@
 #define AWAY (1.5 * slow())
 #define SOON (1.0 * slow())
 
-enum away { SLEEPS, BURNS };
+enum away { SLEEPS, BURNS, SLEEPS_LATE };
 
 static void be_away(enum away how, double s)
 {
 	double until = mono() + s;
 
-	if (how == SLEEPS)
+	if (how != BURNS)
 		usleep(s * 1e6);
 	while (mono() < until)
 		;
@@ -114,6 +114,9 @@ __attribute__((noreturn)) static void owner(int fd, enum away how, uint32_t stal
 	sm_read(&sm, fd, go, 2, 2000);
 	own_nic(&sm);
 	first = sm.tx_head;
+	/* A tick finds it asleep, and the NIC is its interrupts', before there is anything */
+	if (how == SLEEPS_LATE)
+		usleep(15000);
 	commit(&sm, fd, 0, PIECES);
 	CHECK(write(told, "x", 1) == 1);
 	be_away(how, AWAY);
@@ -168,6 +171,12 @@ static void arrives(enum away how, uint32_t stall_us)
 TEST_BOTH(early_asleep, 30)
 {
 	arrives(SLEEPS, STACKMAP_STALL_MAX_US);
+}
+
+/* What comes after that tick, too */
+TEST_BOTH(early_late, 30)
+{
+	arrives(SLEEPS_LATE, 100000);
 }
 
 TEST_BOTH(early_busy, 30)

@@ -69,21 +69,20 @@ static void look(struct side *s)
 static void drained(struct side *s, bool ends)
 {
 	static unsigned char buf[CHUNK], want[CHUNK];
-	uint64_t all = 0;
 	bool right = true;
 	long n = 0;
 
-	while (all < s->sent) {
-		size_t most = s->sent - all < CHUNK ? s->sent - all : CHUNK;
+	while (s->heard < s->sent) {
+		size_t most = s->sent - s->heard < CHUNK ? s->sent - s->heard : CHUNK;
 
 		n = recv(s->peer, buf, most, 0);
 		if (n <= 0)
 			break;
-		pattern(want, (size_t)n, all, 0);
+		pattern(want, (size_t)n, s->heard, 0);
 		right = right && !memcmp(buf, want, (size_t)n);
-		all += (uint64_t)n;
+		s->heard += (uint64_t)n;
 	}
-	NOTE_VALUE(s, "all has come", all == s->sent);
+	NOTE_VALUE(s, "all has come", s->heard == s->sent);
 	NOTE_VALUE(s, "as it was written", right);
 	if (ends)
 		NOTE(s, recv(s->peer, buf, CHUNK, 0));

@@ -63,6 +63,7 @@ struct result {
  * @ep: the app's epoll set
  * @sent: by the app; all of it that has arrived is what leave() waits for
  * @peer_sent: by the peer, likewise for arrive()
+ * @heard: of that by the peer, as far as case_full.c counts it
  * @fin: the app has said that it sends no more
  * @peer_fin: the peer has
  */
@@ -74,6 +75,7 @@ struct side {
 	int ep;
 	uint64_t sent;
 	uint64_t peer_sent;
+	uint64_t heard;
 	bool fin;
 	bool peer_fin;
 	struct result *log;

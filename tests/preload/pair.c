@@ -71,7 +71,7 @@ void pair_open(struct side *s, unsigned int flags)
 	close(listener);
 	s->app = flags & PAIR_CONNECTED ? from : to;
 	s->peer = flags & PAIR_CONNECTED ? to : from;
-	s->sent = s->peer_sent = 0;
+	s->sent = s->peer_sent = s->heard = 0;
 	s->fin = s->peer_fin = false;
 	setsockopt(s->peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(s->peer, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));

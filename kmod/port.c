@@ -10,16 +10,20 @@
 #include <linux/poll.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include <linux/pid.h>
 #include <linux/sched/task.h>
 
 /* With sync_mutex held */
 static noinline void sm_port_set_owner(struct sm_port *port)
 {
+	struct pid *pid = get_task_pid(current, PIDTYPE_TGID);
 	struct task_struct *was = port->owner;
 
 	spin_lock_bh(&port->lock);
 	port->owner = get_task_struct(current);
+	swap(port->pid, pid);
 	spin_unlock_bh(&port->lock);
+	put_pid(pid);
 	if (was)
 		put_task_struct(was);
 }
@@ -79,6 +83,26 @@ void sm_port_wake(struct sm_port *port)
 		wake_up_interruptible_poll(port->wait, EPOLLIN | EPOLLRDNORM);
 }
 
+/*
+ * The interface is gone, and its sockets go on: what is committed becomes TCP's, as with write().
+ * What has come stays in them, for whoever has them next. Returns -ENODEV
+ */
+static noinline int sm_port_round_gone(struct sm_port *port, u32 tx_head)
+{
+	bool more;
+
+	do {
+		spin_lock_bh(&port->lock);
+		more = sm_tx(port, tx_head);
+		spin_unlock_bh(&port->lock);
+		if (unlikely(port->reserve.sk))
+			sm_reserve_work(&port->reserve);
+		cond_resched();
+	} while (more);
+	sm_reserve_end(&port->reserve);
+	return -ENODEV;
+}
+
 /* Transmit, poll the NIC, deliver: one round. Returns slots delivered, or -ENODEV */
 static int sm_port_round(struct sm_port *port, u32 tx_head)
 {
@@ -90,8 +114,7 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 		spin_lock_bh(&port->lock);
 		if (unlikely(!nic->dev)) {
 			spin_unlock_bh(&port->lock);
-			sm_reserve_end(&port->reserve);
-			return -ENODEV;
+			return sm_port_round_gone(port, tx_head);
 		}
 		begun = sm_claim(port) && nic->ops->begin;
 		if (begun)
@@ -255,13 +278,13 @@ static bool sm_port_send_committed(struct sm_port *port)
 	u32 tx_head = smp_load_acquire(&port->tx.shared->head);
 	bool more;
 
-	if (tx_head > port->tx.mask || tx_head == port->tx.tail || !READ_ONCE(port->nic.dev))
+	if (tx_head > port->tx.mask || tx_head == port->tx.tail)
 		return false;
 	sm_port_begin_batch(port);
 	do {
 		sm_reserve_refuse(&port->reserve);
 		spin_lock_bh(&port->lock);
-		more = port->nic.dev && sm_tx(port, tx_head);
+		more = sm_tx(port, tx_head);
 		spin_unlock_bh(&port->lock);
 		cond_resched();
 	} while (more);

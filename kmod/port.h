@@ -76,8 +76,7 @@ struct sm_port {
 	/* Set at registration, constant */
 	struct list_head node;		/* in the list of all ports */
 	struct stackmap_register reg;	/* as answered */
-	struct net *net;		/* to compare with only, see sm_ports_info() */
-	struct pid *pid;
+	u64 net_cookie;			/* of the network namespace it was registered in */
 	void *mem;			/* rings and extra list: vmalloc */
 	size_t mem_size;
 
@@ -94,6 +93,7 @@ struct sm_port {
 	struct work_struct early_work;	/* sends them */
 
 	spinlock_t lock;		/* guards all down to stall_timer */
+	struct pid *pid;		/* the process that has synced last, or has registered it */
 	struct sm_nic nic;
 	struct sm_frames frames;
 	struct sm_ring rx;

@@ -91,7 +91,7 @@ int sm_ports_add(struct sm_port *port)
 	}
 	netdev_hold(dev, &nic->tracker, GFP_KERNEL);
 	port->reg.nic = nic->ops->kind;
-	port->net = net;
+	port->net_cookie = net->net_cookie;
 	list_add_tail(&port->node, &sm_ports);
 out:
 	mutex_unlock(&sm_ports_mutex);
@@ -146,7 +146,7 @@ int sm_ports_info(struct stackmap_info *info)
 	mutex_lock(&sm_ports_mutex);
 	list_for_each_entry(port, &sm_ports, node) {
 		/* A port whose interface is gone is in no namespace any more */
-		if (!port->nic.dev || !net_eq(port->net, current->nsproxy->net_ns))
+		if (!port->nic.dev || port->net_cookie != current->nsproxy->net_ns->net_cookie)
 			continue;
 		if (!index--) {
 			found = port;
@@ -161,7 +161,6 @@ int sm_ports_info(struct stackmap_info *info)
 	info->ifindex = reg->ifindex;
 	info->queue = reg->queue;
 	info->nic = reg->nic;
-	info->pid = pid_nr_ns(found->pid, task_active_pid_ns(current));
 	info->rx_slots = reg->rx_slots;
 	info->tx_slots = reg->tx_slots;
 	info->extra_bufs = reg->extra_bufs;
@@ -169,6 +168,7 @@ int sm_ports_info(struct stackmap_info *info)
 	info->stall_us = reg->stall_us;
 	info->frames = reg->frames;
 	spin_lock_bh(&found->lock);
+	info->pid = pid_nr_ns(found->pid, task_active_pid_ns(current));
 	info->stats = found->stats;
 	info->stats.frames_user = found->frames.held[SM_USER];
 	info->stats.frames_pool = found->frames.held[SM_POOL];

@@ -90,8 +90,7 @@ int sm_unread_check(const struct sm_sock *ss, const struct sock *sk, u32 len)
 		return -EINVAL;
 	if (sm_sock_is_unconnected(sk) || taken < ss->taken || taken - ss->taken < len)
 		return -EINVAL;
-	if ((!READ_ONCE(ss->port->nic.dev) || !net_eq(net, ss->port->net)) &&
-	    !ns_capable(net->user_ns, CAP_NET_ADMIN))
+	if (net->net_cookie != ss->port->net_cookie && !ns_capable(net->user_ns, CAP_NET_ADMIN))
 		return -EPERM;
 	return 0;
 }

@@ -333,7 +333,8 @@ void stackmap_forget(struct stackmap_port *port, int fd);
  *
  * Return: how much there is to look at: receive slots, connections for
  * stackmap_next_writable() and slots for stackmap_next_refused(). Or -1 and errno: EINTR (a signal; nothing was
- * exchanged and nothing is lost), ENODEV (the interface is gone), EINVAL.
+ * exchanged and nothing is lost), ENODEV (the interface is gone: what was committed was given
+ * to TCP, and nothing is delivered any more; connections that are detached go on), EINVAL.
  */
 int stackmap_sync(struct stackmap_port *port, unsigned int wait_us);
 

@@ -17,6 +17,7 @@ static int do_sync_watch(struct stackmap_port *port, uint32_t flags,
 	struct stackmap_sync req = {
 		.flags = flags, .wait_us = wait_us, .watch = watch,
 	};
+	int gone = 0;
 
 	/* behind all payload, lest it comes between slots of one write */
 	if (__builtin_expect(port->parked, 0))
@@ -26,8 +27,12 @@ static int do_sync_watch(struct stackmap_port *port, uint32_t flags,
 		port->wake_seen = 1;
 	port->rx_ring->head = port->rx_cur;
 	port->tx_ring->head = port->tx_cur;
-	if (ioctl(port->fd, STACKMAP_IOC_SYNC, &req) < 0)
-		return -1;
+	/* without its interface the port has sent what was in the ring */
+	if (ioctl(port->fd, STACKMAP_IOC_SYNC, &req) < 0) {
+		if (errno != ENODEV)
+			return -1;
+		gone = ENODEV;
+	}
 	port->rx_tail = port->rx_ring->tail;
 	port->tx_limit = port->tx_ring->tail;
 	if (__builtin_expect(port->returns, 0))
@@ -44,6 +49,10 @@ static int do_sync_watch(struct stackmap_port *port, uint32_t flags,
 		stackmap_return_parked_(port);
 	stackmap_run_pending_(port);
 	stackmap_linger_expire_(port);
+	if (__builtin_expect(gone, 0)) {
+		errno = gone;
+		return -1;
+	}
 	return (int)(((port->rx_tail - port->rx_cur) & port->rx_mask) +
 		     port->ready + port->refused_left);
 }

@@ -344,7 +344,7 @@ struct stackmap_unread {
  * that are the application's now; every transmit slot up to head was dealt with
  * then, and none after an error but ENODEV. Errors: EINVAL (a reserved field, or a head
  * out of range), EINTR (a signal, while waiting for another thread's sync), EBADF (@watch),
- * ENODEV (the interface is gone), ENXIO. A NIC that is down is no error: it
+ * ENODEV (the interface is gone: nothing is delivered any more), ENXIO. A NIC that is down is no error: it
  * receives nothing until it is up again. STACKMAP_IOC_WAKE ends the wait early, or
  * keeps the next sync from waiting. Slots that are committed as the last mapping of
  * the port goes, with munmap() or as the process ends or is killed, are given to TCP then
@@ -415,7 +415,8 @@ struct stackmap_stats {
  * @index: in: 0, 1, ... number of the port among those on interfaces of the
  *	caller's network namespace; ENOENT past the last
  * @ifindex: out: as in struct stackmap_register, and so on
- * @pid: out: the process that registered it, in the caller's PID namespace
+ * @pid: out: the process that has synced it last, or else has registered it, in the caller's PID namespace; 0 if it
+ *	is not there
  * @stats: out: its counters
  */
 struct stackmap_info {

@@ -21,6 +21,7 @@
 #include "net.h"
 #include "pair.h"
 #include "peer.h"
+#include "sh.h"
 #include "sm.h"
 #include "tap.h"
 
@@ -112,7 +113,9 @@ TEST(pass_inherited, 20)
 	if (pid == 0) {
 		become_nobody();
 		sm = adopt(fd, &reg);
+		EQ(sm_info(&sm).pid, getppid());
 		exchange(&sm);
+		EQ(sm_info(&sm).pid, getpid());
 		all_there(&sm);
 		_exit(0);
 	}
@@ -192,6 +195,74 @@ TEST_NIC(pass_over_nic, 30)
 	cg_wait(pid);
 	ask_wait(&a, 10);
 	close(port);
+	EQ(sm_ports(), 0);
+	nic_is_ordinary();
+}
+
+static void put_piece(struct sm *sm, int fd, const void *b)
+{
+	sm_put(sm, fd, b, PIECE);
+	__atomic_store_n(&sm->tx->head, sm->tx_head, __ATOMIC_RELEASE);
+}
+
+/* Has a port whose interface goes on @cue */
+__attribute__((noreturn)) static void owner_of_gone(int port, const struct stackmap_register *reg, int fd,
+						    int peer, int cue)
+{
+	uint8_t b[3 * PIECE], back[3 * PIECE], c = 0;
+	struct stackmap_unread u = { .addr = (uintptr_t)back, .len = PIECE };
+	struct stackmap_detach d = { .fd = fd, .flags = STACKMAP_DETACH_UNREAD, .unread = (uintptr_t)&u };
+	struct sm sm;
+
+	become_nobody();
+	sm = adopt(port, reg);
+	sm_attach(&sm, fd, 0);
+	pat_fill(b, SEED, 0, sizeof(b));
+	CHECK(send_all(peer, b, PIECE));
+	sm_read(&sm, fd, back, PIECE, 2000);
+	CHECK(send_all(peer, b + PIECE, 2 * PIECE));
+	/* Committed before it goes and not sent; and after */
+	put_piece(&sm, fd, b);
+	CHECK(send(cue, &c, 1, 0) == 1 && recv(cue, &c, 1, 0) == 1);
+	put_piece(&sm, fd, b + PIECE);
+	port_is_gone(&sm);
+	EQ(sm.tx->tail, (sm.tx_head - 1) & (sm.reg.tx_slots - 1));
+	put_piece(&sm, fd, b + 2 * PIECE);
+	FAILS(sm_try_sync(sm.fd, 0, 0), ENODEV);
+	set_timeout(peer, 2000);
+	CHECK(recv_all(peer, back + PIECE, 2 * PIECE));
+	CHECK(pat_is(back + PIECE, SEED, 0, 2 * PIECE));
+	CHECK(recv_all(peer, back + PIECE, PIECE));
+	CHECK(pat_is(back + PIECE, SEED, 2 * PIECE, PIECE));
+	/* What was delivered, and the rest of it */
+	CHECK(!ioctl(sm.fd, STACKMAP_IOC_DETACH, &d));
+	set_timeout(fd, 2000);
+	CHECK(recv_all(fd, back, sizeof(back)));
+	CHECK(pat_is(back, SEED, 0, sizeof(back)));
+	_exit(0);
+}
+
+/* Its sockets go on, to the byte, for an owner without rights */
+TEST_NIC(pass_interface_gone, 60)
+{
+	struct stackmap_register reg;
+	int port = open_port(&reg, 64), fd[2], cue[2];
+	char c;
+	pid_t pid;
+
+	pair_tcp(fd, AF_INET);
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, cue));
+	pid = fork();
+	if (pid == 0)
+		owner_of_gone(port, &reg, fd[0], fd[1], cue[1]);
+	close(cue[1]);
+	CHECK(recv(cue[0], &c, 1, 0) == 1);
+	EQ(sh("ip netns add smns && ip link set " IFNAME " netns smns"), 0);
+	CHECK(send(cue[0], &c, 1, 0) == 1);
+	cg_wait(pid);
+	close(port);
+	EQ(sh("ip -n smns link set " IFNAME " netns 1"), 0);
+	sh_restore_nic();
 	EQ(sm_ports(), 0);
 	nic_is_ordinary();
 }

@@ -35,19 +35,37 @@ static void plain(int fd, const char *why)
 		stream_plain(fd, s, why, false);
 }
 
-/* And from now on */
-static void never(int fd, const char *why)
+/* And to read from it: stream_was_read() is to be told then */
+static struct sock *plain_read(int fd, const char *why)
+{
+	struct sock *s = fd_sock(fd);
+
+	return unlikely(s != NULL) ? stream_plain_read(fd, s, why) : NULL;
+}
+
+/* And from now on. False: it cannot yet (stream_plain()) */
+static bool never(int fd, const char *why)
 {
 	struct sock *s = fd_sock(fd);
 	struct set *set = fd_set_of(fd);
 	struct fdent *e = fd_ent(fd);
 
 	if (s)
-		stream_plain(fd, s, why, true);
-	else if (set)
+		return stream_plain(fd, s, why, true);
+	if (set)
 		wait_never(fd, set, why);
 	else if (e && ports_any() && !stackmap_vforked && e->kind != FD_OURS)
 		e->kind = FD_OTHER;
+	return true;
+}
+
+/* Somebody else is to have it, too, by another number or in another process */
+static bool may_be_shared(int fd, const char *why, int error)
+{
+	if (likely(never(fd, why)))
+		return true;
+	errno = error;
+	return false;
 }
 
 /* Polled or selected: whoever does that with a set cannot see what is attached in it */
@@ -278,7 +296,8 @@ PUBLIC int dup(int fd)
 		errno = EBADF;
 		return -1;
 	}
-	never(fd, "dup()");
+	if (!may_be_shared(fd, "dup()", ENOMEM))
+		return -1;
 	return duplicated(next()->dup(fd));
 }
 
@@ -294,7 +313,8 @@ static bool takes_over(int fd, int to)
 	}
 	if (fd == to || fcntl(fd, F_GETFD) < 0 || stackmap_vforked)
 		return true;
-	never(fd, "dup()");
+	if (!may_be_shared(fd, "dup()", ENOMEM))
+		return false;
 	if (s)
 		stream_plain(to, s, "its number is taken over", true);
 	else if (set)
@@ -399,7 +419,11 @@ PUBLIC void closefrom(int first)
 
 PUBLIC int shutdown(int fd, int how)
 {
-	never(fd, "shutdown()");
+	struct sock *s = fd_sock(fd);
+	int ret;
+
+	if (s && stream_shutdown(fd, s, how, &ret))
+		return ret;
 	return next()->shutdown(fd, how);
 }
 
@@ -447,7 +471,8 @@ static int do_fcntl(int (*call)(int, int, ...), int fd, int cmd, long arg)
 			errno = EBADF;
 			return -1;
 		}
-		never(fd, "dup()");
+		if (!may_be_shared(fd, "dup()", ENOMEM))
+			return -1;
 		return duplicated(call(fd, cmd, arg));
 	case F_SETFL:
 		ret = call(fd, cmd, arg);
@@ -562,9 +587,11 @@ PUBLIC ssize_t read(int fd, void *buf, size_t n)
 	ssize_t ret;
 
 	/* Of nothing read() says 0, and recv() does not */
-	if (s && n && stream_recv(fd, s, &iov, 1, 0, &ret))
+	if (!n)
+		return next()->read(fd, buf, n);
+	if (s && stream_recv(fd, &s, &iov, 1, 0, &ret))
 		return ret;
-	return next()->read(fd, buf, n);
+	return stream_was_read(s, next()->read(fd, buf, n));
 }
 
 static bool is_empty(const struct iovec *iov, int n)
@@ -580,9 +607,11 @@ PUBLIC ssize_t readv(int fd, const struct iovec *iov, int n)
 	struct sock *s = fd_sock(fd);
 	ssize_t ret;
 
-	if (s && n >= 0 && n <= IOV_MAX && !is_empty(iov, n) && stream_recv(fd, s, iov, n, 0, &ret))
+	if (!s || n < 0 || n > IOV_MAX || is_empty(iov, n))
+		return next()->readv(fd, iov, n);
+	if (stream_recv(fd, &s, iov, n, 0, &ret))
 		return ret;
-	return next()->readv(fd, iov, n);
+	return stream_was_read(s, next()->readv(fd, iov, n));
 }
 
 PUBLIC ssize_t recv(int fd, void *buf, size_t n, int flags)
@@ -591,9 +620,9 @@ PUBLIC ssize_t recv(int fd, void *buf, size_t n, int flags)
 	struct iovec iov = { buf, n };
 	ssize_t ret;
 
-	if (s && stream_recv(fd, s, &iov, 1, flags, &ret))
+	if (s && stream_recv(fd, &s, &iov, 1, flags, &ret))
 		return ret;
-	return next()->recv(fd, buf, n, flags);
+	return stream_was_read(s, next()->recv(fd, buf, n, flags));
 }
 
 PUBLIC ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
@@ -603,12 +632,12 @@ PUBLIC ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 	ssize_t ret;
 
 	/* TCP has no address for it */
-	if (s && stream_recv(fd, s, &iov, 1, flags, &ret)) {
+	if (s && stream_recv(fd, &s, &iov, 1, flags, &ret)) {
 		if (ret >= 0 && addr && len)
 			*len = 0;
 		return ret;
 	}
-	return next()->recvfrom(fd, buf, n, flags, addr, len);
+	return stream_was_read(s, next()->recvfrom(fd, buf, n, flags, addr, len));
 }
 
 PUBLIC ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
@@ -617,8 +646,9 @@ PUBLIC ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	struct cmsghdr *c;
 	ssize_t ret;
 
-	if (s && msg && msg->msg_iovlen <= IOV_MAX &&
-	    stream_recv(fd, s, msg->msg_iov, (int)msg->msg_iovlen, flags, &ret)) {
+	if (!msg || msg->msg_iovlen > IOV_MAX)
+		return next()->recvmsg(fd, msg, flags);
+	if (s && stream_recv(fd, &s, msg->msg_iov, (int)msg->msg_iovlen, flags, &ret)) {
 		if (ret >= 0) {
 			msg->msg_namelen = 0;
 			msg->msg_controllen = 0;
@@ -626,7 +656,7 @@ PUBLIC ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		}
 		return ret;
 	}
-	ret = next()->recvmsg(fd, msg, flags);
+	ret = stream_was_read(s, next()->recvmsg(fd, msg, flags));
 	if (ret < 0 || !msg->msg_control)
 		return ret;
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -645,8 +675,9 @@ PUBLIC ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 
 PUBLIC int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, struct timespec *timeout)
 {
-	plain(fd, "recvmmsg()");
-	return next()->recvmmsg(fd, msgs, n, flags, timeout);
+	struct sock *s = plain_read(fd, "recvmmsg()");
+
+	return (int)stream_was_read(s, next()->recvmmsg(fd, msgs, n, flags, timeout));
 }
 
 PUBLIC ssize_t write(int fd, const void *buf, size_t n)
@@ -695,7 +726,7 @@ PUBLIC ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 }
 
 /* Whoever gets it has it, too */
-static void passes(const struct msghdr *msg)
+static bool passes(const struct msghdr *msg)
 {
 	struct cmsghdr *c;
 
@@ -706,9 +737,11 @@ static void passes(const struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			never(fd, "SCM_RIGHTS");
+			if (!may_be_shared(fd, "SCM_RIGHTS", ENOBUFS))
+				return false;
 		}
 	}
+	return true;
 }
 
 PUBLIC ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
@@ -721,8 +754,8 @@ PUBLIC ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 		return ret;
 	if (s)
 		plain(fd, "sendmsg() with control data");
-	else if (msg && msg->msg_controllen)
-		passes(msg);
+	else if (msg && msg->msg_controllen && !passes(msg))
+		return -1;
 	return next()->sendmsg(fd, msg, flags);
 }
 
@@ -750,9 +783,10 @@ PUBLIC ssize_t sendfile64(int out, int in, off64_t *off, size_t count)
 
 PUBLIC ssize_t splice(int in, off_t *off_in, int out, off_t *off_out, size_t n, unsigned int flags)
 {
-	plain(in, "splice()");
+	struct sock *s = plain_read(in, "splice()");
+
 	plain(out, "splice()");
-	return next()->splice(in, off_in, out, off_out, n, flags);
+	return stream_was_read(s, next()->splice(in, off_in, out, off_out, n, flags));
 }
 
 PUBLIC ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned int flags)
@@ -801,8 +835,9 @@ int __dprintf_chk(int fd, int flag, const char *format, ...)
 
 PUBLIC ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
-	plain(fd, "preadv2()");
-	return next()->preadv2(fd, iov, n, off, flags);
+	struct sock *s = plain_read(fd, "preadv2()");
+
+	return stream_was_read(s, next()->preadv2(fd, iov, n, off, flags));
 }
 
 PUBLIC ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)

@@ -119,10 +119,11 @@ struct sock *sock_new(int fd, struct set *set)
 		free_socks = s->next_free;
 	lock_give(&free_lock);
 	if (!s)
-		s = malloc(sizeof(*s));
+		s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
-	memset(s, 0, sizeof(*s));
+	/* (Of one that was closed somebody may still be in a read, and counted) */
+	memset(s, 0, offsetof(struct sock, reads));
 	s->fd = fd;
 	s->set = set;
 	list_init(&s->in_set);

@@ -192,6 +192,8 @@ struct set {
  * @avail: all of the payload, in bytes
  * @used: bytes used up since credit was given last
  * @budget: bytes that TCP takes, whatever the peer does
+ * @reads: threads that are in the kernel's read of it, as it was plain: it must not be attached before they have
+ *	what they were at. (From here on what the next one to have this memory finds as it is)
  */
 struct sock {
 	struct stackmap_conn conn;
@@ -216,6 +218,7 @@ struct sock {
 	struct link candidate;
 	struct link ready;
 	struct link unread;
+	uint32_t reads;
 	struct sock *next_free;
 };
 
@@ -356,16 +359,32 @@ void stream_settle(struct port *port);
 void stream_drain(struct port *port);
 int stream_sync(struct port *port, unsigned int wait_us, int watch, unsigned int *told);
 void stream_take(struct port *port);
-bool stream_recv(int fd, struct sock *s, const struct iovec *iov, int n, int flags, ssize_t *ret);
+bool stream_recv(int fd, struct sock **s, const struct iovec *iov, int n, int flags, ssize_t *ret);
 bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int flags, ssize_t *ret);
 bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, ssize_t *ret);
 bool stream_close(int fd, struct sock *s, int *ret);
 bool stream_unread(int fd, struct sock *s, int *bytes);
 bool stream_unsent(int fd, struct sock *s, int *bytes);
 void stream_flush(int fd, struct sock *s);
-void stream_plain(int fd, struct sock *s, const char *why, bool never);
+bool stream_shutdown(int fd, struct sock *s, int how, int *ret);
+bool stream_plain(int fd, struct sock *s, const char *why, bool never);
+struct sock *stream_plain_read(int fd, struct sock *s, const char *why);
 uint32_t stream_events(const struct sock *s);
 void stream_mark(struct sock *s, uint32_t news);
+
+/* A thread that has found it plain is in the kernel's read. With its lock held */
+static inline bool stream_is_read(const struct sock *s)
+{
+	return __atomic_load_n(&s->reads, __ATOMIC_ACQUIRE);
+}
+
+/* The kernel has read from a plain one, for which stream_recv() or stream_plain_read() has told @s; or NULL */
+static inline ssize_t stream_was_read(struct sock *s, ssize_t ret)
+{
+	if (unlikely(s != NULL))
+		__atomic_fetch_sub(&s->reads, 1, __ATOMIC_RELEASE);
+	return ret;
+}
 
 /* -------------------------------------------------------------------- wait.c */
 

@@ -242,9 +242,13 @@ static bool is_connecting(int fd)
 bool stream_attach(struct sock *s)
 {
 	struct port *port = s->set->port;
-	bool connecting = is_connecting(s->fd);
+	bool connecting;
 	int err = errno;
 
+	/* It would have what comes behind what the port takes now */
+	if (unlikely(stream_is_read(s)))
+		return false;
+	connecting = is_connecting(s->fd);
 	if (stackmap_conn_attach(&s->conn, port->sm, s->fd)) {
 		/* Before connect(), or it has ended: it comes back with connect() */
 		if (errno != ENOTCONN && errno != ENOMEM && errno != ENODEV)
@@ -272,8 +276,9 @@ static bool all_sent(struct sock *s)
 	struct port *port = s->set->port;
 	int tries;
 
+	/* (A port whose interface is gone gives it to TCP nevertheless) */
 	for (tries = 0; tries < 3 && !s->conn.err && stackmap_conn_unsent(&s->conn); tries++)
-		if (sync_now(port) < 0)
+		if (sync_now(port) < 0 && !port->dead)
 			break;
 	return s->conn.err || !stackmap_conn_unsent(&s->conn);
 }
@@ -302,12 +307,8 @@ bool stream_make_plain(struct sock *s, const char *why)
 
 	if (!(s->flags & SOCK_ATTACHED))
 		return true;
-	if (!s->conn.err && !all_sent(s)) {
-		if (!s->set->port->dead)
-			return false;
-		/* Nothing goes any more, and what lies here is lost as what lies in the NIC is */
-		s->conn.err = ENODEV;
-	}
+	if (!s->conn.err && !all_sent(s))
+		return false;
 	/* A sync has found that it has failed */
 	if (!(s->flags & SOCK_ATTACHED))
 		return true;
@@ -393,11 +394,22 @@ void stream_give_up(struct sock *s)
 
 /* ------------------------------------------------------------------- calls */
 
-/* Take the lock of an attached socket, or nothing */
-static struct port *begin(int fd, struct sock *s)
+/* The kernel is going to read from a plain one. Returns what stream_was_read() is to be told then */
+static struct sock *kernel_reads(struct sock *s)
+{
+	if ((s->flags & SOCK_NEVER) || s->set->never)
+		return NULL;
+	__atomic_fetch_add(&s->reads, 1, __ATOMIC_RELAXED);
+	return s;
+}
+
+/* Take the lock of an attached socket, or nothing. @reads: the kernel is going to read from a plain one, or NULL */
+static inline struct port *begin_to(int fd, struct sock *s, struct sock **reads)
 {
 	struct port *port;
 
+	if (unlikely(reads != NULL))
+		*reads = NULL;
 	if (unlikely(stackmap_vforked))
 		return NULL;
 	/* The common case first: a socket of this thread's own port */
@@ -413,8 +425,15 @@ static struct port *begin(int fd, struct sock *s)
 		return NULL;
 	if (likely(port && (s->flags & SOCK_ATTACHED)))
 		return port;
+	if (reads)
+		*reads = kernel_reads(s);
 	unlock(port);
 	return NULL;
+}
+
+static struct port *begin(int fd, struct sock *s)
+{
+	return begin_to(fd, s, NULL);
 }
 
 /*
@@ -442,6 +461,15 @@ static void end(struct port *port)
 		errno = err;
 	}
 	unlock(port);
+}
+
+/* Likewise of sock_lock() */
+static void end_any(struct port *port)
+{
+	if (port)
+		end(port);
+	else
+		unlock(port);
 }
 
 static size_t total(const struct iovec *iov, int n)
@@ -577,19 +605,25 @@ static bool not_plain_yet(struct port *port, bool plain, ssize_t *ret)
 /* The flags of recv() that make no difference here, and those that are seen to */
 #define RECV_FLAGS	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | MSG_WAITALL | MSG_PEEK)
 
-bool stream_recv(int fd, struct sock *s, const struct iovec *iov, int n, int flags, ssize_t *ret)
+/* False: the kernel has to do it, and then stream_was_read(*reads) */
+bool stream_recv(int fd, struct sock **reads, const struct iovec *iov, int n, int flags, ssize_t *ret)
 {
+	struct sock *s = *reads;
 	struct port *port;
 	size_t want;
+	bool plain;
 
 	if (interrupted(ret))
 		return true;
-	port = begin(fd, s);
+	port = begin_to(fd, s, reads);
 	if (!port)
 		return false;
 	if (unlikely(flags & ~RECV_FLAGS)) {
 		s->flags |= flags & MSG_OOB ? SOCK_NEVER : 0;
-		return not_plain_yet(port, stream_make_plain(s, "recv() with flags"), ret);
+		plain = stream_make_plain(s, "recv() with flags");
+		if (plain)
+			*reads = kernel_reads(s);
+		return not_plain_yet(port, plain, ret);
 	}
 	want = total(iov, n);
 	/* Somebody reads again and again, and waits for nothing: time to look */
@@ -597,6 +631,7 @@ bool stream_recv(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 		if (s->flags & SOCK_HUNGRY) {
 			sync_now(port);
 			if (!(s->flags & SOCK_ATTACHED)) {
+				*reads = kernel_reads(s);
 				end(port);
 				return false;
 			}
@@ -818,10 +853,7 @@ bool stream_close(int fd, struct sock *s, int *ret)
 		s->flags = 0;
 	}
 	sock_free(s);
-	if (port)
-		end(port);
-	else
-		unlock(port);
+	end_any(port);
 	return closed;
 }
 
@@ -860,16 +892,9 @@ void stream_flush(int fd, struct sock *s)
 	end(port);
 }
 
-/* The kernel is to do it, and from now on if @never */
-void stream_plain(int fd, struct sock *s, const char *why, bool never)
+/* With its lock held. Returns whether it is plain now */
+static bool make_plain(int fd, struct sock *s, const char *why, bool never)
 {
-	struct port *port;
-
-	if (stackmap_vforked || self.busy)
-		return;
-	port = sock_lock(fd, s);
-	if (port == GONE)
-		return;
 	if (unlikely(strict_on && (s->flags & SOCK_ATTACHED))) {
 		trace_on = true;
 		trace(fd, "would have to be plain: %s", why);
@@ -880,8 +905,67 @@ void stream_plain(int fd, struct sock *s, const char *why, bool never)
 		list_del(&s->candidate);
 	}
 	stream_make_plain(s, why);
-	if (port)
-		end(port);
-	else
-		unlock(port);
+	return !(s->flags & SOCK_ATTACHED);
+}
+
+/*
+ * The kernel is to do it, and from now on if @never. False: it cannot yet, as TCP has no room for what was
+ * written, and would be ahead of that
+ */
+bool stream_plain(int fd, struct sock *s, const char *why, bool never)
+{
+	struct port *port;
+	bool plain;
+
+	if (stackmap_vforked || self.busy)
+		return true;
+	port = sock_lock(fd, s);
+	if (port == GONE)
+		return true;
+	plain = make_plain(fd, s, why, never);
+	end_any(port);
+	return plain;
+}
+
+/* The kernel is to read from it. Returns what stream_was_read() is to be told then */
+struct sock *stream_plain_read(int fd, struct sock *s, const char *why)
+{
+	struct port *port;
+	struct sock *reads = NULL;
+
+	if (stackmap_vforked || self.busy)
+		return NULL;
+	port = sock_lock(fd, s);
+	if (port == GONE)
+		return NULL;
+	if (make_plain(fd, s, why, false))
+		reads = kernel_reads(s);
+	end_any(port);
+	return reads;
+}
+
+/*
+ * The kernel does it, as what was written is TCP's by then. Else it is done here, behind that: true, and *ret is
+ * the answer
+ */
+bool stream_shutdown(int fd, struct sock *s, int how, int *ret)
+{
+	struct port *port;
+	bool plain;
+
+	if (stackmap_vforked || self.busy)
+		return false;
+	port = sock_lock(fd, s);
+	if (port == GONE)
+		return false;
+	plain = make_plain(fd, s, "shutdown()", true);
+	if (unlikely(!plain && (how == SHUT_WR || how == SHUT_RDWR))) {
+		*ret = stackmap_conn_shutdown(&s->conn);
+		if (how == SHUT_RDWR)
+			next()->shutdown(fd, SHUT_RD);
+		end_any(port);
+		return true;
+	}
+	end_any(port);
+	return false;
 }

@@ -59,27 +59,48 @@ static void renew(struct sock *s)
 		port_wake(s->set->port);
 }
 
+/*
+ * The kernel's set is to have one that nobody here knows to be in it: it is never attached, as that set
+ * would not hear of it
+ */
+static int add_unknown(int epfd, int fd, struct epoll_event *ev)
+{
+	struct sock *s = fd_sock(fd);
+	struct fdent *e = fd_ent(fd);
+	int ret;
+
+	if (s && !stream_plain(fd, s, "it is in an epoll set of the kernel's", true)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	ret = next()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev);
+	if (!ret && !s && e && ports_any() && (e->kind == FD_TCP || e->kind == FD_UNKNOWN))
+		e->kind = FD_OTHER;
+	return ret;
+}
+
 static int add_new(struct set *set, int fd, struct epoll_event *ev)
 {
 	struct sock *s = sock_new(fd, set);
 	int ret, err;
 
 	if (!s)
-		return next()->epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, ev);
+		return add_unknown(set->fd, fd, ev);
 	s->events = ev->events | EPOLLERR | EPOLLHUP;
 	s->data = ev->data.u64;
 	s->asked = set->asked;
 	s->flags = SOCK_IN_SET;
 	/* The thread that drives the set is known, and the kernel need not hear of it */
-	if (set->port && !set->never && !set->port->dead && stream_attach(s)) {
+	if (set->port && !set->never && !set->port->dead && fd_is_nonblock(fd) && stream_attach(s)) {
 		renew(s);
 		return 0;
 	}
 	ret = next()->epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, ev);
 	err = errno;
+	/* (A blocking one is a candidate when it becomes non-blocking: wait_again()) */
 	if (ret || (s->flags & SOCK_NEVER) || set->never)
 		sock_free(s);
-	else
+	else if (fd_is_nonblock(fd))
 		list_add_tail(&set->candidates, &s->candidate);
 	errno = err;
 	return ret;
@@ -204,7 +225,8 @@ int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 	int ret;
 
 	if (!set || stackmap_vforked || self.busy || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD)
-		return next()->epoll_ctl(epfd, op, fd, ev);
+		return op == EPOLL_CTL_ADD && !stackmap_vforked && !self.busy ? add_unknown(epfd, fd, ev) :
+			next()->epoll_ctl(epfd, op, fd, ev);
 	inner = op == EPOLL_CTL_ADD && fd != epfd ? fd_set_of(fd) : NULL;
 	if (unlikely(inner))
 		wait_never(fd, inner, "it is in another epoll set");
@@ -238,9 +260,10 @@ int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 		if (s->flags & SOCK_IN_SET)
 			return next()->epoll_ctl(epfd, op, fd, ev);
 	}
-	if (!s && (op != EPOLL_CTL_ADD || set->never || (ev->events & NOT_OURS) ||
-		   !ports_any() || !fd_is_stream(fd) || !fd_is_nonblock(fd)))
+	if (!s && (op != EPOLL_CTL_ADD || !ports_any() || !fd_is_stream(fd)))
 		return next()->epoll_ctl(epfd, op, fd, ev);
+	if (!s && (set->never || (ev->events & NOT_OURS)))
+		return add_unknown(epfd, fd, ev);
 	if (s) {
 		port = sock_lock(fd, s);
 		if (port == GONE)
@@ -456,6 +479,9 @@ static void attach_candidates(struct set *set)
 		struct sock *s = container_of(l, struct sock, candidate);
 
 		following = l->next;
+		/* It has its turn when that has ended */
+		if (unlikely(stream_is_read(s)))
+			continue;
 		list_del(&s->candidate);
 		/* Nobody here knows whether the kernel has disarmed it: EPOLL_CTL_MOD will */
 		if ((s->events & EPOLLONESHOT) && !(s->flags & SOCK_OUTSIDE) && s->asked != set->asked)

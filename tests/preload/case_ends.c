@@ -34,15 +34,6 @@ static void state(struct side *s)
 	NOTE_VALUE(s, "the state of TCP", info.tcpi_state);
 }
 
-/* What was just written has left, and the answer has come, which may be a reset */
-static void answered(struct side *s)
-{
-	pump();
-	leave(s);
-	arrive(s);
-	pump();
-}
-
 /* Whatever can be asked */
 static void everything(struct side *s)
 {

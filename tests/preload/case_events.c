@@ -381,6 +381,52 @@ static void two_sets(struct side *s)
 	close(other);
 }
 
+/* The first one is the kernel's alone, in any case */
+static void two_sets_one_plain(struct side *s)
+{
+	struct epoll_event ev = { .events = EPOLLOUT, .data.u64 = 77 };
+	int other = set_new(s), fd = dup(s->ep);
+
+	close(fd);
+	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
+	wait_for(s, 8, 0);
+	NOTE(s, epoll_ctl(other, EPOLL_CTL_ADD, s->app, &ev));
+	wait_ep(s, other, 8, 0);
+	peer_says(s, 10);
+	arrive(s);
+	/* Of whoever has it */
+	pump();
+	wait_for(s, 8, 100);
+	wait_ep(s, other, 8, 0);
+	app_hears(s, 20);
+	peer_says(s, 10);
+	arrive(s);
+	/* Of whoever has it */
+	pump();
+	wait_for(s, 8, 100);
+	close(other);
+}
+
+/* It was blocking as it was added to the first one */
+static void two_sets_late(struct side *s)
+{
+	struct epoll_event ev = { .events = EPOLLOUT, .data.u64 = 77 };
+	int other = set_new(s);
+
+	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
+	wait_for(s, 8, 0);
+	NOTE(s, fcntl(s->app, F_SETFL, O_NONBLOCK));
+	NOTE(s, epoll_ctl(other, EPOLL_CTL_ADD, s->app, &ev));
+	wait_ep(s, other, 8, 0);
+	peer_says(s, 10);
+	arrive(s);
+	/* Of whoever has it */
+	pump();
+	wait_for(s, 8, 100);
+	wait_ep(s, other, 8, 0);
+	close(other);
+}
+
 /* From one set to another, and back */
 static void moves(struct side *s)
 {
@@ -669,6 +715,8 @@ const struct scenario event_cases[] = {
 	{ "a few events at a time", few_at_a_time, 0 },
 	{ "gone while it is ready", gone_while_ready, 0 },
 	{ "one socket in two sets", two_sets, 0 },
+	{ "one socket in two sets, one of them the kernel's", two_sets_one_plain, 0 },
+	{ "one socket in two sets, blocking in one", two_sets_late, PAIR_BLOCKING },
 	{ "from set to set", moves, 0 },
 	{ "a set in a set", nested, 0 },
 	{ "poll() and select() of a set", set_is_polled, 0 },

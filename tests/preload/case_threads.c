@@ -6,8 +6,10 @@
  */
 #include "ops.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +86,16 @@ static void o_app_hears(struct side *s, struct other *o)
 	o->ret = read(s->app, buf, 10);
 	if (o->ret < 0 && errno == EAGAIN && may_repeat(s))
 		o->ret = read(s->app, buf, 10);
+}
+
+static void o_reads(struct side *s, struct other *o)
+{
+	struct sched_param param = { 0 };
+	char buf[100];
+
+	/* What wakes it goes on before it runs */
+	sched_setscheduler(0, SCHED_IDLE, &param);
+	o->ret = recv(s->app, buf, sizeof(buf), 0);
 }
 
 static void o_app_closes(struct side *s, struct other *o)
@@ -659,6 +671,32 @@ static void storm(struct side *s)
 	NOTE_VALUE(s, "as it was sent", right);
 }
 
+/* The kernel's read of it has begun, and has what comes; the next has what comes behind */
+static void read_has_begun(struct side *s)
+{
+	struct other o = { 0 };
+
+	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
+	wait_for(s, 8, 0);
+	NOTE(s, fcntl(s->app, F_SETFL, 0));
+	other_start(s, &o, o_reads, 0);
+	ms_sleep(SOON);
+	NOTE(s, fcntl(s->app, F_SETFL, O_NONBLOCK));
+	wait_for(s, 8, 0);
+	peer_says(s, 10);
+	/* A port would take it before the thread runs */
+	pump();
+	other_join(s, &o, "a read that had begun");
+	wait_for(s, 8, 0);
+	peer_says(s, 30);
+	arrive(s);
+	wait_for(s, 8, 100);
+	app_hears(s, 20);
+	wait_for(s, 8, 100);
+	app_hears(s, 20);
+	wait_for(s, 8, 0);
+}
+
 /* Before the main thread waits for anything: there may be one port only */
 const struct scenario driver_cases[] = {
 	{ "the thread that drove a set is cancelled", driver_is_cancelled, 0 },
@@ -670,6 +708,7 @@ const struct scenario thread_cases[] = {
 	{ "what comes ends the sleep", told_asleep, 0 },
 	{ "another thread writes, meanwhile", written_asleep, 0 },
 	{ "another thread reads, meanwhile", read_asleep, 0 },
+	{ "another thread is in a read, as it becomes non-blocking", read_has_begun, 0 },
 	{ "another thread closes it, meanwhile", closed_asleep, 0 },
 	{ "another thread shuts it down, meanwhile", shut_asleep, 0 },
 	{ "another thread closes the set, meanwhile", set_closed_asleep, 0 },

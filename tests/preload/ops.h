@@ -183,6 +183,7 @@ void arrive(struct side *s);
 void leave(struct side *s);
 void pump_open(void);
 void pump(void);
+void answered(struct side *s);
 
 /* ------------------------------------------------------------------- operations */
 

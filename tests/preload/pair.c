@@ -230,3 +230,20 @@ void pump(void)
 	if (pumped.ep >= 0 && epoll_wait(pumped.ep, &ev, 1, 0))
 		die("the pump's epoll_wait()");
 }
+
+/* What was just written has left, and the answer has come, which is a reset if the peer is gone */
+void answered(struct side *s)
+{
+	struct tcp_numbers t;
+	int tries;
+
+	pump();
+	leave(s);
+	arrive(s);
+	for (tries = 0; s->peer < 0 && tries < 50 && numbers(s->app, &t) && t.state != TCP_CLOSE; tries++) {
+		us_sleep(500);
+		pump();
+	}
+	/* By the one that has sent it, or by this one */
+	pump();
+}

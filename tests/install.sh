@@ -46,8 +46,8 @@ is "$(sed -n 's/^vm: //p' Makefile)" 'need-vm everything' 'make vm looks for wha
 run install >"$tmp/log" 2>&1
 ok 'make install' || sed 's/^/# /' "$tmp/log"
 prefix_files=$(printf '/usr/local/%s\n' bin/stackmap bin/stackmap-httpd lib/modules-load.d/stackmap.conf \
-  lib/systemd/system/stackmap-httpd@.service share/bash-completion/completions/stackmap{,-httpd} \
-  share/doc/stackmap/examples/{60-stackmap.rules,files.conf,own-driver.conf})
+  lib/systemd/system/stackmap-{httpd@.service,ports.socket,ports@.service} share/bash-completion/completions/stackmap{,-httpd} \
+  share/doc/stackmap/examples/{60-stackmap.rules,files.conf,memcached.conf,nginx.conf,own-driver.conf,ports-group.conf,redis-server.conf})
 pages=$(for f in man/*.[1378]; do echo "/usr/local/share/man/man${f##*.}/${f##*/}"; done)
 is "$(cd "$dest" && find . ! -type d | sed 's/^\.//' | sort)" "$(sort <<END
 /lib/modules/$KERNEL_RELEASE/updates/stackmap/stackmap.ko
@@ -58,12 +58,12 @@ $prefix_files
 /usr/local/lib/libstackmap.so
 /usr/local/lib/libstackmap.so.0
 /usr/local/lib/libstackmap.so.$version
-/usr/local/lib/libstackmap-preload.so
+/usr/local/lib/stackmap/libstackmap-preload.so
 /usr/local/lib/pkgconfig/libstackmap.pc
 $pages
 END
 )" 'the list of files'
-is "$(grep -rl '@bindir@' "$dest")$(grep -c '^ExecStart=/usr/local/bin/' "$dest"/usr/local/lib/systemd/system/*)" 1 'the unit starts what was installed'
+is "$(grep -rl '@bindir@' "$dest")$(cat "$dest"/usr/local/lib/systemd/system/*.service | grep -c '^ExecStart=/usr/local/bin/')" 2 'the units start what was installed'
 is "$(ls "$tmp/build" | grep -c bench)" 0 'the rivals of the comparison are not built'
 ko=$dest/lib/modules/$KERNEL_RELEASE/updates/stackmap/stackmap.ko
 is "$(readelf -SW "$ko" | grep -c '\.debug_')" 0 'the module is stripped of debugging symbols'

@@ -24,10 +24,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <stackmap/stackmap.h>
+#include "ports.h"
 
 #define LIBRARY		"libstackmap-preload.so"
-#define QUEUES_MAX	64
 
 static const char usage[] =
 	"Usage: stackmap run [OPTION...] [--] PROGRAM [ARGUMENT...]\n"
@@ -36,6 +35,8 @@ static const char usage[] =
 	"  -i, --nic IFACE        the NIC; by default the only one that is up\n"
 	"  -q, --queues LIST      its queues, as 0-3 or 0,2: as many as threads or processes of the program\n"
 	"                         wait for connections; by default all that are free\n"
+	"  -f, --from SOCKET      have the ports opened by who listens there, stackmap-ports.socket: for\n"
+	"                         programs without privileges\n"
 	"  -s, --spin US          poll so many microseconds after the last packet before sleeping; default 50\n"
 	"      --strict           the program is ended where a socket would have to be an ordinary one\n"
 	"      --trace            say on standard error which sockets are, and why\n"
@@ -44,39 +45,13 @@ static const char usage[] =
 
 struct run {
 	const char *nic;
-	bool queue[QUEUES_MAX];
-	bool queues_given;
+	const char *queues;
+	const char *from;
 	unsigned int spin_us;
 	bool strict;
 	bool trace;
 	const char *user;
 };
-
-static int parse_queues(const char *list, bool queue[static QUEUES_MAX])
-{
-	const char *p = list;
-
-	do {
-		unsigned long from, to;
-		char *end;
-
-		from = to = strtoul(p, &end, 10);
-		if (end == p || *p == '-')
-			return -1;
-		if (*end == '-') {
-			p = end + 1;
-			to = strtoul(p, &end, 10);
-			if (end == p || *p == '-')
-				return -1;
-		}
-		if (to >= QUEUES_MAX || from > to || (*end && *end != ','))
-			return -1;
-		for (; from <= to; from++)
-			queue[from] = true;
-		p = *end ? end + 1 : end;
-	} while (*p);
-	return 0;
-}
 
 /* The only interface that is up and no loopback, or NULL and has said why */
 static const char *only_nic(void)
@@ -121,27 +96,6 @@ static int move_up(int fd)
 	return to;
 }
 
-/* Returns a descriptor that programs inherit, or -1 */
-static int open_port(const char *nic, unsigned int queue)
-{
-	struct stackmap_register reg = {
-		.version = STACKMAP_ABI_VERSION, .ifindex = if_nametoindex(nic), .queue = queue,
-	};
-	int fd, err;
-
-	if (!reg.ifindex) {
-		errno = ENODEV;
-		return -1;
-	}
-	fd = open(STACKMAP_DEVICE, O_RDWR);
-	if (fd < 0 || !ioctl(fd, STACKMAP_IOC_REGISTER, &reg))
-		return move_up(fd);
-	err = errno;
-	close(fd);
-	errno = err;
-	return -1;
-}
-
 static int set_number(const char *name, unsigned int n)
 {
 	char text[16];
@@ -150,48 +104,36 @@ static int set_number(const char *name, unsigned int n)
 	return setenv(name, text, 1);
 }
 
-/* Returns how many were opened, or -1 and has said why */
+/* Returns 0 also when there are none, or -1 and has said why */
 static int open_ports(const struct run *run)
 {
-	char list[QUEUES_MAX * 8] = "";
-	unsigned int q, n = 0;
+	struct ports ports = { .nic = run->nic, .list = run->queues };
+	char list[QUEUES_MAX * 12] = "";
+	unsigned int i;
 	int lock;
 
-	for (q = 0; q < QUEUES_MAX; q++) {
-		int fd;
-
-		if (run->queues_given && !run->queue[q])
-			continue;
-		fd = open_port(run->nic, q);
-		if (fd < 0) {
-			/* Past the last, or one that is somebody else's: unless it was asked for */
-			if (!run->queues_given && n + q && (errno == EINVAL || errno == EBUSY)) {
-				if (errno == EINVAL)
-					break;
-				continue;
-			}
-			fprintf(stderr, "stackmap run: %s queue %u: %s: the program runs without\n",
-				run->nic, q, stackmap_open_hint(errno));
-			if (!run->queues_given)
-				break;
-			continue;
-		}
-		sprintf(list + strlen(list), "%s%d", n++ ? "," : "", fd);
-	}
-	if (!n)
+	if (run->from)
+		ports_ask(&ports, run->from);
+	else
+		ports_open(&ports);
+	if (ports.why[0])
+		fprintf(stderr, "stackmap run: %s: the program runs without\n", ports.why);
+	if (!ports.n)
 		return 0;
+	for (i = 0; i < ports.n; i++)
+		sprintf(list + strlen(list), "%s%d", i ? "," : "", move_up(ports.fd[i]));
 	lock = move_up(memfd_create("stackmap-run", 0));
 	if (lock < 0 || setenv("STACKMAP_PORTS", list, 1) || set_number("STACKMAP_LOCK", (unsigned int)lock)) {
 		perror("stackmap run");
 		return -1;
 	}
-	return (int)n;
+	return 0;
 }
 
 /* Where the library is: beside this program as it is built, as it is installed, or where ld.so looks */
 static void find_library(char path[static PATH_MAX])
 {
-	static const char *const places[] = { "", "../lib/", "../lib/x86_64-linux-gnu/" };
+	static const char *const places[] = { "", "../lib/stackmap/", "../lib/x86_64-linux-gnu/stackmap/" };
 	char self[PATH_MAX / 2];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	size_t i;
@@ -251,6 +193,7 @@ int run_program(int argc, char **argv)
 	static const struct option options[] = {
 		{ "nic", required_argument, NULL, 'i' },
 		{ "queues", required_argument, NULL, 'q' },
+		{ "from", required_argument, NULL, 'f' },
 		{ "spin", required_argument, NULL, 's' },
 		{ "strict", no_argument, NULL, 'S' },
 		{ "trace", no_argument, NULL, 'T' },
@@ -258,20 +201,24 @@ int run_program(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
+	bool queue[QUEUES_MAX] = { false };
 	struct run run = { .spin_us = 50 };
 	unsigned long spin;
 	char *end;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "+:i:q:s:u:h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "+:i:q:f:s:u:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'i':
 			run.nic = optarg;
 			break;
 		case 'q':
-			if (parse_queues(optarg, run.queue))
+			if (!ports_parse(optarg, queue))
 				return bad_value("--queues takes numbers below 64, as 0-3 or 0,2", optarg);
-			run.queues_given = true;
+			run.queues = optarg;
+			break;
+		case 'f':
+			run.from = optarg;
 			break;
 		case 's':
 			spin = strtoul(optarg, &end, 10);

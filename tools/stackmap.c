@@ -19,6 +19,7 @@
 #include "bind.h"
 #include "doctor/doctor.h"
 #include "json.h"
+#include "ports.h"
 #include "run.h"
 
 static const char usage[] =
@@ -27,6 +28,7 @@ static const char usage[] =
 	"       stackmap bind|unbind DEVICE\n"
 	"       stackmap doctor [--json] [IFACE...]\n"
 	"       stackmap run [OPTION...] PROGRAM [ARGUMENT...]\n"
+	"       stackmap ports [OPTION...]\n"
 	"Show the ports of this network namespace: which program owns which queue of a NIC.\n"
 	"Give a virtio NIC to the module's own driver, or back to the kernel's.\n"
 	"Find out what this machine lacks for owning NICs, and what would make it faster.\n"
@@ -40,6 +42,7 @@ static const char usage[] =
 	"  doctor [IFACE...]     line by line what works and what does not, with the remedy\n"
 	"    -j, --json          as a JSON object\n"
 	"  run PROGRAM           an unmodified program on a NIC of its own: see stackmap run --help\n"
+	"  ports                 for programs in a sandbox, by systemd: see stackmap ports --help\n"
 	"  -h, --help            show this\n"
 	"  -V, --version         show the version\n";
 
@@ -367,6 +370,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "run"))
 		return run_program(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "ports"))
+		return ports_pass(argc - 1, argv + 1);
 	while ((opt = getopt_long(argc, argv, ":jn:hV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'j':

@@ -5,6 +5,7 @@
 # make kmod       stackmap.ko for a kernel that vm/kernel unpacks (FLAVOUR=cloud, 7.3-cloud, 6.1-amd64 ...)
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
+# make check-apps    CPython's own tests of sockets: plain, with the preload library, and with a port
 # make check-debug   the guest suite on kernels that look for errors (scripts/setup debug; KERNEL_SERIES=7.3)
 # make bench      stackmap and its rivals in full (ROUNDS=3)
 # make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
@@ -32,7 +33,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-debug bench evaluation instructions profile vm install install-files install-user uninstall deb dist clean
+.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-apps check-debug bench evaluation instructions profile vm install install-files install-user uninstall deb dist clean
 all: lib preload apps tools
 everything: all bench-servers test-programs
 
@@ -159,6 +160,8 @@ demo: everything-quickly
 	scripts/demo
 check: everything-quickly
 	tests/run
+check-apps: everything-quickly
+	tests/suites/run
 check-debug: everything-quickly
 	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug nics
 bench: everything

@@ -27,20 +27,30 @@
 #define PUBLIC __attribute__((visibility("default")))
 
 /* The kernel does it, now */
-static void plain(int fd, const char *why)
+static bool plain(int fd, const char *why)
 {
 	struct sock *s = fd_sock(fd);
 
-	if (unlikely(s != NULL))
-		stream_plain(fd, s, why, false);
+	return likely(!s) || stream_plain(fd, s, why, false);
 }
 
-/* And to read from it: stream_was_read() is to be told then */
-static struct sock *plain_read(int fd, const char *why)
+/* False: what it writes would be ahead of what was written before, and the program tries again */
+static bool may_write(int fd, const char *why)
 {
-	struct sock *s = fd_sock(fd);
+	if (likely(plain(fd, why)))
+		return true;
+	errno = EAGAIN;
+	return false;
+}
 
-	return unlikely(s != NULL) ? stream_plain_read(fd, s, why) : NULL;
+/* Likewise of what it reads. *@reads is for stream_was_read() then */
+static bool may_read(int fd, const char *why, struct sock **reads)
+{
+	*reads = fd_sock(fd);
+	if (likely(!*reads) || stream_plain_read(fd, reads, why))
+		return true;
+	errno = EAGAIN;
+	return false;
 }
 
 /* And from now on. False: it cannot yet (stream_plain()) */
@@ -424,6 +434,8 @@ PUBLIC int shutdown(int fd, int how)
 
 	if (s && stream_shutdown(fd, s, how, &ret))
 		return ret;
+	if (!s)
+		never(fd, "shutdown()");
 	return next()->shutdown(fd, how);
 }
 
@@ -675,8 +687,10 @@ PUBLIC ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 
 PUBLIC int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, struct timespec *timeout)
 {
-	struct sock *s = plain_read(fd, "recvmmsg()");
+	struct sock *s;
 
+	if (!may_read(fd, "recvmmsg()", &s))
+		return -1;
 	return (int)stream_was_read(s, next()->recvmmsg(fd, msgs, n, flags, timeout));
 }
 
@@ -752,16 +766,15 @@ PUBLIC ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	if (s && msg && !msg->msg_controllen && msg->msg_iovlen <= IOV_MAX &&
 	    stream_send(fd, s, msg->msg_iov, (int)msg->msg_iovlen, flags, &ret))
 		return ret;
-	if (s)
-		plain(fd, "sendmsg() with control data");
-	else if (msg && msg->msg_controllen && !passes(msg))
+	if (s ? !may_write(fd, "sendmsg() with control data") : msg && msg->msg_controllen && !passes(msg))
 		return -1;
 	return next()->sendmsg(fd, msg, flags);
 }
 
 PUBLIC int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
-	plain(fd, "sendmmsg()");
+	if (!may_write(fd, "sendmmsg()"))
+		return -1;
 	return next()->sendmmsg(fd, msgs, n, flags);
 }
 
@@ -783,22 +796,25 @@ PUBLIC ssize_t sendfile64(int out, int in, off64_t *off, size_t count)
 
 PUBLIC ssize_t splice(int in, off_t *off_in, int out, off_t *off_out, size_t n, unsigned int flags)
 {
-	struct sock *s = plain_read(in, "splice()");
+	struct sock *s;
 
-	plain(out, "splice()");
+	if (!may_write(out, "splice()") || !may_read(in, "splice()", &s))
+		return -1;
 	return stream_was_read(s, next()->splice(in, off_in, out, off_out, n, flags));
 }
 
 PUBLIC ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned int flags)
 {
-	plain(fd, "vmsplice()");
+	if (!may_write(fd, "vmsplice()"))
+		return -1;
 	return next()->vmsplice(fd, iov, n, flags);
 }
 
 /* What libc writes by itself is behind what was written before */
 PUBLIC int vdprintf(int fd, const char *format, va_list ap)
 {
-	plain(fd, "dprintf()");
+	if (!may_write(fd, "dprintf()"))
+		return -1;
 	return next()->vdprintf(fd, format, ap);
 }
 
@@ -835,8 +851,10 @@ int __dprintf_chk(int fd, int flag, const char *format, ...)
 
 PUBLIC ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
-	struct sock *s = plain_read(fd, "preadv2()");
+	struct sock *s;
 
+	if (!may_read(fd, "preadv2()", &s))
+		return -1;
 	return stream_was_read(s, next()->preadv2(fd, iov, n, off, flags));
 }
 
@@ -847,7 +865,8 @@ PUBLIC ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, i
 
 PUBLIC ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
-	plain(fd, "pwritev2()");
+	if (!may_write(fd, "pwritev2()"))
+		return -1;
 	return next()->pwritev2(fd, iov, n, off, flags);
 }
 

@@ -368,7 +368,7 @@ bool stream_unsent(int fd, struct sock *s, int *bytes);
 void stream_flush(int fd, struct sock *s);
 bool stream_shutdown(int fd, struct sock *s, int how, int *ret);
 bool stream_plain(int fd, struct sock *s, const char *why, bool never);
-struct sock *stream_plain_read(int fd, struct sock *s, const char *why);
+bool stream_plain_read(int fd, struct sock **reads, const char *why);
 uint32_t stream_events(const struct sock *s);
 void stream_mark(struct sock *s, uint32_t news);
 

@@ -892,6 +892,12 @@ void stream_flush(int fd, struct sock *s)
 	end(port);
 }
 
+/* The lock of one that the kernel is to see to, or GONE: it does so already, or there is nothing to be done here */
+static struct port *begin_plain(int fd, struct sock *s)
+{
+	return stackmap_vforked || self.busy ? GONE : sock_lock(fd, s);
+}
+
 /* With its lock held. Returns whether it is plain now */
 static bool make_plain(int fd, struct sock *s, const char *why, bool never)
 {
@@ -914,12 +920,9 @@ static bool make_plain(int fd, struct sock *s, const char *why, bool never)
  */
 bool stream_plain(int fd, struct sock *s, const char *why, bool never)
 {
-	struct port *port;
+	struct port *port = begin_plain(fd, s);
 	bool plain;
 
-	if (stackmap_vforked || self.busy)
-		return true;
-	port = sock_lock(fd, s);
 	if (port == GONE)
 		return true;
 	plain = make_plain(fd, s, why, never);
@@ -927,21 +930,21 @@ bool stream_plain(int fd, struct sock *s, const char *why, bool never)
 	return plain;
 }
 
-/* The kernel is to read from it. Returns what stream_was_read() is to be told then */
-struct sock *stream_plain_read(int fd, struct sock *s, const char *why)
+/* Likewise, as the kernel is to read from it, and then stream_was_read(*reads) */
+bool stream_plain_read(int fd, struct sock **reads, const char *why)
 {
-	struct port *port;
-	struct sock *reads = NULL;
+	struct sock *s = *reads;
+	struct port *port = begin_plain(fd, s);
+	bool plain;
 
-	if (stackmap_vforked || self.busy)
-		return NULL;
-	port = sock_lock(fd, s);
+	*reads = NULL;
 	if (port == GONE)
-		return NULL;
-	if (make_plain(fd, s, why, false))
-		reads = kernel_reads(s);
+		return true;
+	plain = make_plain(fd, s, why, false);
+	if (plain)
+		*reads = kernel_reads(s);
 	end_any(port);
-	return reads;
+	return plain;
 }
 
 /*
@@ -950,12 +953,9 @@ struct sock *stream_plain_read(int fd, struct sock *s, const char *why)
  */
 bool stream_shutdown(int fd, struct sock *s, int how, int *ret)
 {
-	struct port *port;
+	struct port *port = begin_plain(fd, s);
 	bool plain;
 
-	if (stackmap_vforked || self.busy)
-		return false;
-	port = sock_lock(fd, s);
 	if (port == GONE)
 		return false;
 	plain = make_plain(fd, s, "shutdown()", true);

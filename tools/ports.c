@@ -119,10 +119,9 @@ static bool set_timeout(int fd, int seconds)
 
 /* ------------------------------------------------------------------- who asks */
 
-static int no_ports(struct ports *ports, const char *path)
+static void no_ports(struct ports *ports, const char *path)
 {
 	snprintf(ports->why, sizeof(ports->why), "%s: %s", path, strerror(errno == EAGAIN ? ETIMEDOUT : errno));
-	return -1;
 }
 
 static int receive(struct ports *ports, int fd)
@@ -153,30 +152,25 @@ static int receive(struct ports *ports, int fd)
 	return 0;
 }
 
-int ports_ask(struct ports *ports, const char *path)
+void ports_ask(struct ports *ports, const char *path)
 {
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), ret;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	char ask[512];
 
 	ports->n = 0;
-	if (fd < 0)
-		return no_ports(ports, path);
+	snprintf(ask, sizeof(ask), "%s %s\n", ports->nic, ports->list ? ports->list : "");
 	if (strlen(path) >= sizeof(addr.sun_path)) {
 		errno = ENAMETOOLONG;
-		ret = no_ports(ports, path);
-		goto out;
+		no_ports(ports, path);
+	} else {
+		strcpy(addr.sun_path, path);
+		if (fd < 0 || !set_timeout(fd, OPEN_S) || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+		    send(fd, ask, strlen(ask), MSG_NOSIGNAL) < 0 || receive(ports, fd))
+			no_ports(ports, path);
 	}
-	strcpy(addr.sun_path, path);
-	snprintf(ask, sizeof(ask), "%s %s\n", ports->nic, ports->list ? ports->list : "");
-	if (!set_timeout(fd, OPEN_S) || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
-	    send(fd, ask, strlen(ask), MSG_NOSIGNAL) < 0 || receive(ports, fd))
-		ret = no_ports(ports, path);
-	else
-		ret = 0;
-out:
-	close(fd);
-	return ret;
+	if (fd >= 0)
+		close(fd);
 }
 
 /* -------------------------------------------------------------- who opens them */
@@ -264,12 +258,12 @@ static int serve(const struct offer *offer, int fd)
 	}
 	ask[n] = '\0';
 	list = strchr(ask, ' ');
-	if (!list || ask + n != strchr(ask, '\n') + 1) {
+	if (!list || strlen(ask) != (size_t)n || ask[n - 1] != '\n') {
 		fputs("stackmap ports: what is asked is no 'NIC LIST'\n", stderr);
 		return 1;
 	}
 	*list++ = '\0';
-	list[strlen(list) - 1] = '\0';
+	ask[n - 1] = '\0';
 	ports.nic = ask;
 	ports.list = list;
 	if (is_offered(offer, &ports))
@@ -335,8 +329,8 @@ int ports_pass(int argc, char **argv)
 		return 2;
 	}
 	if (!is_unix_socket(STDIN_FILENO)) {
-		fputs("stackmap ports: standard input is no UNIX socket (SOCK_SEQPACKET): it is for stackmap-ports.socket of systemd\n",
-		      stderr);
+		fputs("stackmap ports: standard input is no UNIX socket (SOCK_SEQPACKET): "
+		      "it is for stackmap-ports.socket of systemd\n", stderr);
 		return 2;
 	}
 	return serve(&offer, STDIN_FILENO);

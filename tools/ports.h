@@ -30,8 +30,8 @@ bool ports_parse(const char *list, bool queue[static QUEUES_MAX]);
 /* Open them here, which needs privileges */
 void ports_open(struct ports *ports);
 
-/* Have them opened by who listens at @path. Returns -1 when there is nobody, with @why */
-int ports_ask(struct ports *ports, const char *path);
+/* Have them opened by who listens at @path */
+void ports_ask(struct ports *ports, const char *path);
 
 /*
  * stackmap ports: open ports for whoever is at the other end of standard input. argv[0] is the command's

@@ -217,6 +217,20 @@ static void app_shuts(struct side *s, int how)
 	everything(s);
 }
 
+/* The kernel has it from then on, wherever it is waited for */
+static void app_shuts_before(struct side *s)
+{
+	NOTE(s, shutdown(s->app, SHUT_WR));
+	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN | EPOLLRDHUP, APP_DATA);
+	wait_for(s, 8, 0);
+	NOTE_VALUE(s, "it is attached", attached(s->ep, s->app));
+	NOTE_OUT(s, send(s->app, "x", 1, MSG_NOSIGNAL));
+	peer_says(s, 50);
+	wait_for(s, 8, 1000);
+	app_hears(s, 64);
+	everything(s);
+}
+
 static void app_shuts_reading(struct side *s)
 {
 	app_shuts(s, SHUT_RD);
@@ -630,6 +644,7 @@ const struct scenario end_cases[] = {
 	{ "shutdown(SHUT_RD), and it comes after all", app_shuts_reading_and_reads, 0 },
 	{ "shutdown(SHUT_WR)", app_shuts_writing, 0 },
 	{ "shutdown(SHUT_RDWR)", app_shuts_both, 0 },
+	{ "shutdown() before it is in a set", app_shuts_before, 0 },
 	{ "shutdown(), wrong", app_shuts_wrongly, 0 },
 	{ "close()", app_goes, 0 },
 	{ "close(), and that is all", app_goes_and_that_is_all, 0 },

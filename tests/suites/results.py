@@ -1,21 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # results.py: run the tests of one module of CPython's own suite, and write "NAME RESULT" for each.
 #
-#   results.py FILE MODULE [NAME...]
+#   results.py FILE MODULE
 #
-# NAME: leave out what has this in its name. Its own runner prints for people, among what the tests print.
+# Its own runner prints for people, among what the tests print.
 import faulthandler
 import sys
-import time
 import unittest
-
-
-def names(tests):
-    for test in tests:
-        if isinstance(test, unittest.TestSuite):
-            yield from names(test)
-        else:
-            yield test
 
 
 class Results(unittest.TextTestResult):
@@ -25,7 +16,6 @@ class Results(unittest.TextTestResult):
 
     def startTest(self, test):
         super().startTest(test)
-        self.began = time.monotonic()
         # What hangs is told, and the rest of the module is not run
         faulthandler.dump_traceback_later(60, exit=True)
 
@@ -60,8 +50,5 @@ class Results(unittest.TextTestResult):
 
 
 out = open(sys.argv[1], "w")
-module = unittest.defaultTestLoader.loadTestsFromName(sys.argv[2])
-wanted = unittest.TestSuite(t for t in names(module) if not any(n in t.id() for n in sys.argv[3:]))
-# Of one class at a time, as its fixtures are its own
-runner = unittest.TextTestRunner(resultclass=Results, verbosity=2, stream=sys.stdout)
-runner.run(wanted)
+tests = unittest.defaultTestLoader.loadTestsFromName(sys.argv[2])
+unittest.TextTestRunner(resultclass=Results, verbosity=2, stream=sys.stdout).run(tests)

@@ -43,7 +43,7 @@ static bool may_write(int fd, const char *why)
 	return false;
 }
 
-/* Likewise of what it reads. *@reads is for stream_was_read() then */
+/* Likewise of what it reads. *@reads is for KERNEL_READ() then */
 static bool may_read(int fd, const char *why, struct sock **reads)
 {
 	*reads = fd_sock(fd);
@@ -603,7 +603,7 @@ PUBLIC ssize_t read(int fd, void *buf, size_t n)
 		return next()->read(fd, buf, n);
 	if (s && stream_recv(fd, &s, &iov, 1, 0, &ret))
 		return ret;
-	return stream_was_read(s, next()->read(fd, buf, n));
+	return KERNEL_READ(s, next()->read(fd, buf, n));
 }
 
 static bool is_empty(const struct iovec *iov, int n)
@@ -623,7 +623,7 @@ PUBLIC ssize_t readv(int fd, const struct iovec *iov, int n)
 		return next()->readv(fd, iov, n);
 	if (stream_recv(fd, &s, iov, n, 0, &ret))
 		return ret;
-	return stream_was_read(s, next()->readv(fd, iov, n));
+	return KERNEL_READ(s, next()->readv(fd, iov, n));
 }
 
 PUBLIC ssize_t recv(int fd, void *buf, size_t n, int flags)
@@ -634,7 +634,7 @@ PUBLIC ssize_t recv(int fd, void *buf, size_t n, int flags)
 
 	if (s && stream_recv(fd, &s, &iov, 1, flags, &ret))
 		return ret;
-	return stream_was_read(s, next()->recv(fd, buf, n, flags));
+	return KERNEL_READ(s, next()->recv(fd, buf, n, flags));
 }
 
 PUBLIC ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
@@ -649,7 +649,7 @@ PUBLIC ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 			*len = 0;
 		return ret;
 	}
-	return stream_was_read(s, next()->recvfrom(fd, buf, n, flags, addr, len));
+	return KERNEL_READ(s, next()->recvfrom(fd, buf, n, flags, addr, len));
 }
 
 PUBLIC ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
@@ -668,7 +668,7 @@ PUBLIC ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		}
 		return ret;
 	}
-	ret = stream_was_read(s, next()->recvmsg(fd, msg, flags));
+	ret = KERNEL_READ(s, next()->recvmsg(fd, msg, flags));
 	if (ret < 0 || !msg->msg_control)
 		return ret;
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -691,7 +691,7 @@ PUBLIC int recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags, str
 
 	if (!may_read(fd, "recvmmsg()", &s))
 		return -1;
-	return (int)stream_was_read(s, next()->recvmmsg(fd, msgs, n, flags, timeout));
+	return (int)KERNEL_READ(s, next()->recvmmsg(fd, msgs, n, flags, timeout));
 }
 
 PUBLIC ssize_t write(int fd, const void *buf, size_t n)
@@ -800,7 +800,7 @@ PUBLIC ssize_t splice(int in, off_t *off_in, int out, off_t *off_out, size_t n, 
 
 	if (!may_write(out, "splice()") || !may_read(in, "splice()", &s))
 		return -1;
-	return stream_was_read(s, next()->splice(in, off_in, out, off_out, n, flags));
+	return KERNEL_READ(s, next()->splice(in, off_in, out, off_out, n, flags));
 }
 
 PUBLIC ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned int flags)
@@ -855,7 +855,7 @@ PUBLIC ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int fl
 
 	if (!may_read(fd, "preadv2()", &s))
 		return -1;
-	return stream_was_read(s, next()->preadv2(fd, iov, n, off, flags));
+	return KERNEL_READ(s, next()->preadv2(fd, iov, n, off, flags));
 }
 
 PUBLIC ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)

@@ -378,13 +378,25 @@ static inline bool stream_is_read(const struct sock *s)
 	return __atomic_load_n(&s->reads, __ATOMIC_ACQUIRE);
 }
 
-/* The kernel has read from a plain one, for which stream_recv() or stream_plain_read() has told @s; or NULL */
-static inline ssize_t stream_was_read(struct sock *s, ssize_t ret)
+/* Also when the thread is cancelled there */
+static inline void stream_was_read(void *s)
 {
-	if (unlikely(s != NULL))
-		__atomic_fetch_sub(&s->reads, 1, __ATOMIC_RELEASE);
-	return ret;
+	__atomic_fetch_sub(&((struct sock *)s)->reads, 1, __ATOMIC_RELEASE);
 }
+
+/* The kernel's @call reads from a plain one. @s: what stream_recv() or stream_plain_read() has told of it, or NULL */
+#define KERNEL_READ(s, call) ({					\
+	ssize_t ret_;						\
+								\
+	if (likely(!(s))) {					\
+		ret_ = (call);					\
+	} else {						\
+		pthread_cleanup_push(stream_was_read, s);	\
+		ret_ = (call);					\
+		pthread_cleanup_pop(1);				\
+	}							\
+	ret_;							\
+})
 
 /* -------------------------------------------------------------------- wait.c */
 

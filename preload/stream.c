@@ -394,7 +394,7 @@ void stream_give_up(struct sock *s)
 
 /* ------------------------------------------------------------------- calls */
 
-/* The kernel is going to read from a plain one. Returns what stream_was_read() is to be told then */
+/* The kernel is going to read from a plain one. Returns what KERNEL_READ() is to have */
 static struct sock *kernel_reads(struct sock *s)
 {
 	if ((s->flags & SOCK_NEVER) || s->set->never)
@@ -605,7 +605,7 @@ static bool not_plain_yet(struct port *port, bool plain, ssize_t *ret)
 /* The flags of recv() that make no difference here, and those that are seen to */
 #define RECV_FLAGS	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | MSG_WAITALL | MSG_PEEK)
 
-/* False: the kernel has to do it, and then stream_was_read(*reads) */
+/* False: the kernel has to do it, with KERNEL_READ(*reads) */
 bool stream_recv(int fd, struct sock **reads, const struct iovec *iov, int n, int flags, ssize_t *ret)
 {
 	struct sock *s = *reads;
@@ -930,7 +930,7 @@ bool stream_plain(int fd, struct sock *s, const char *why, bool never)
 	return plain;
 }
 
-/* Likewise, as the kernel is to read from it, and then stream_was_read(*reads) */
+/* Likewise, as the kernel is to read from it, with KERNEL_READ(*reads) */
 bool stream_plain_read(int fd, struct sock **reads, const char *why)
 {
 	struct sock *s = *reads;

@@ -6,6 +6,7 @@
  *   prog.c   programs: text, generation, mutation
  *   exec.c   a program's process: its threads, the scribbler, every call
  *   nic.c    what happens to interfaces and to the module meanwhile
+ *   stuck.c  whether a program ends in time
  *   kcov.c   which code of the module a program reached
  *
  * A program is a list of calls, each with the thread that makes it and three
@@ -17,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define OPS_MAX		48
 #define THREADS		3
@@ -80,6 +82,22 @@ int nic_module(uint32_t what);
 void nic_restore(void);
 bool nic_works(void);
 int nic_ifindex(uint32_t which);
+
+/*
+ * stuck.c. Time is counted as this process could have run in it: on a machine that
+ * is busy with other guests, seconds in which no processor was ours say nothing
+ * about the kernel
+ */
+struct patience {
+	double last, left;
+};
+
+struct patience patience_of(int ms);
+bool still(struct patience *p);		/* waits a moment; false when it is over */
+bool ends_in(pid_t pid, int ms);	/* and is waited for */
+bool group_dies_in(pid_t pid, int ms);	/* also those that the program has left behind */
+/* What the threads of the group do, if it is not 0; who waits in the kernel goes to the console */
+void show_stuck(pid_t group);
 
 /* kcov.c */
 #define COVER_BITS (1u << 20)

@@ -11,14 +11,12 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +27,7 @@
 #define POOL_MAX	4096
 #define PROGRAM_MS	3000	/* then it is killed */
 #define DIE_MS		20000	/* and is gone by then, or something hangs */
+#define IDLE_MS		10000	/* until nobody uses the module */
 
 struct shared *shared;
 
@@ -62,41 +61,6 @@ __attribute__((noreturn)) static void bad(const char *what)
 	exit(1);
 }
 
-static void show_stuck(void)
-{
-	int fd = open("/proc/sysrq-trigger", O_WRONLY);
-
-	if (fd >= 0 && write(fd, "w", 1) == 1)
-		usleep(500000);
-}
-
-static bool wait_ms(pid_t pid, int ms)
-{
-	double end = mono() + ms / 1e3;
-
-	while (waitpid(pid, NULL, WNOHANG) != pid) {
-		if (mono() > end)
-			return false;
-		usleep(500);
-	}
-	return true;
-}
-
-/* The whole group, also those that the program has left behind */
-static bool group_is_gone(pid_t pid)
-{
-	double end = mono() + DIE_MS / 1e3;
-
-	while (!kill(-pid, SIGKILL)) {
-		while (waitpid(-pid, NULL, WNOHANG) > 0)
-			;
-		if (mono() > end)
-			return false;
-		usleep(500);
-	}
-	return true;
-}
-
 /* Closed connections that still exchange their last segments keep the module */
 static bool orphans_there(void)
 {
@@ -122,7 +86,7 @@ static bool orphans_there(void)
 /* Nothing of the module is in use when nobody is there */
 static bool module_is_idle(void)
 {
-	double end = mono() + 10;
+	struct patience p = patience_of(IDLE_MS);
 	int sv[2];
 
 	do {
@@ -133,8 +97,7 @@ static bool module_is_idle(void)
 			close(sv[0]);
 			close(sv[1]);
 		}
-		usleep(1000);
-	} while (mono() < end);
+	} while (still(&p));
 	return orphans_there();
 }
 
@@ -156,17 +119,17 @@ static void run(uint64_t seed)
 		exec_prog(&cur, seed);
 	}
 	setpgid(pid, pid);
-	if (!wait_ms(pid, PROGRAM_MS)) {
+	if (!ends_in(pid, PROGRAM_MS)) {
 		kill(-pid, SIGCONT);
 		kill(-pid, SIGKILL);
-		if (!wait_ms(pid, DIE_MS)) {
-			show_stuck();
+		if (!ends_in(pid, DIE_MS)) {
+			show_stuck(pid);
 			bad("a program cannot be killed");
 		}
 	}
 	t[1] = mono();
-	if (!group_is_gone(pid)) {
-		show_stuck();
+	if (!group_dies_in(pid, DIE_MS)) {
+		show_stuck(pid);
 		bad("a child of a program cannot be killed");
 	}
 	t[2] = mono();
@@ -275,7 +238,7 @@ int main(int argc, char **argv)
 		if (i == first + 50)
 			mem = mem_available();
 		if (i % 100 == 99 && !nic_works()) {
-			show_stuck();
+			show_stuck(0);
 			bad("the NIC does not work any more");
 		}
 		if (mono() > told + 20) {

@@ -139,12 +139,26 @@ static void o_waits(struct side *s, struct other *o)
 	o->ret = epoll_wait(s->ep, o->ev, 8, 300);
 }
 
+/*
+ * The child ends only when fork() has returned here. Until then libc has this thread's
+ * signals blocked, so that the kernel does not ignore a SIGCHLD but wakes another
+ * thread for it, whose wait gives EINTR: of the kernel's sockets, too
+ */
 static void o_forks(struct side *s, struct other *o)
 {
-	pid_t pid = fork();
+	int go[2];
+	pid_t pid;
+	char c;
 
-	if (!pid)
-		_exit(s->app < 0);
+	if (pipe(go))
+		return;
+	pid = fork();
+	if (!pid) {
+		close(go[1]);
+		_exit(s->app < 0 || read(go[0], &c, 1));
+	}
+	close(go[0]);
+	close(go[1]);
 	o->ret = pid > 0 && waitpid(pid, NULL, 0) == pid;
 }
 
@@ -697,6 +711,31 @@ static void read_has_begun(struct side *s)
 	wait_for(s, 8, 0);
 }
 
+/* Who is cancelled in the kernel's read of it reads no more: it can be attached again */
+static void read_is_cancelled(struct side *s)
+{
+	struct other o = { 0 };
+	void *ret;
+
+	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
+	wait_for(s, 8, 0);
+	NOTE(s, fcntl(s->app, F_SETFL, 0));
+	other_start(s, &o, o_reads, 0);
+	ms_sleep(SOON);
+	NOTE(s, fcntl(s->app, F_SETFL, O_NONBLOCK));
+	NOTE(s, pthread_cancel(o.thread));
+	pthread_join(o.thread, &ret);
+	NOTE_VALUE(s, "it was cancelled", ret == PTHREAD_CANCELED);
+	wait_for(s, 8, 0);
+	peer_says(s, 30);
+	wait_for(s, 8, 1000);
+	app_hears(s, 20);
+	wait_for(s, 8, 100);
+	app_hears(s, 20);
+	wait_for(s, 8, 0);
+	must_be_fast(s, "when nobody reads it");
+}
+
 /* Before the main thread waits for anything: there may be one port only */
 const struct scenario driver_cases[] = {
 	{ "the thread that drove a set is cancelled", driver_is_cancelled, 0 },
@@ -709,6 +748,7 @@ const struct scenario thread_cases[] = {
 	{ "another thread writes, meanwhile", written_asleep, 0 },
 	{ "another thread reads, meanwhile", read_asleep, 0 },
 	{ "another thread is in a read, as it becomes non-blocking", read_has_begun, 0 },
+	{ "another thread is cancelled in a read", read_is_cancelled, 0 },
 	{ "another thread closes it, meanwhile", closed_asleep, 0 },
 	{ "another thread shuts it down, meanwhile", shut_asleep, 0 },
 	{ "another thread closes the set, meanwhile", set_closed_asleep, 0 },

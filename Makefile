@@ -162,6 +162,7 @@ check: everything-quickly
 	tests/run
 check-apps: everything-quickly
 	tests/suites/run
+	tests/profiles
 check-debug: everything-quickly
 	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug nics
 bench: everything

@@ -188,6 +188,39 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 }
 
 /*
+ * An skb of which payload was taken up to @end, and no more: the rest stays in the socket
+ * until there are slots and buffers for it. Meanwhile it must not refer to frames that were
+ * handed over: the application gives these back for the next payload, and when the rest is
+ * to be copied, but all that the slots name is still in use by what they wait for, nothing
+ * moves any more. Nobody reads again what lies before copied_seq (see unread.c for those who
+ * look there), so that any page does. A clone has the same fragments: nothing of it was handed over.
+ */
+static noinline void sm_rx_forget(const struct sm_rx *rx, struct sk_buff *skb, u32 end)
+{
+	const struct sm_frames *frames = &rx->port->frames;
+	struct skb_shared_info *si = skb_shinfo(skb);
+	u32 at = skb_headlen(skb);
+	u32 i, n;
+
+	if (skb_cloned(skb) || skb_has_frag_list(skb))
+		return;
+	for (i = 0; i < si->nr_frags; i++) {
+		struct page *page = skb_frag_page(&si->frags[i]);
+		u32 size = skb_frag_size(&si->frags[i]);
+
+		at += size;
+		if (at > end)
+			break;
+		n = page ? sm_frame_of_page(frames, page) : SM_NO_FRAME;
+		if (n == SM_NO_FRAME || frames->tab[n].holder != SM_USER)
+			continue;
+		get_page(ZERO_PAGE(0));
+		__skb_fill_page_desc_noacc(si, i, ZERO_PAGE(0), 0, size);
+		put_page(page);
+	}
+}
+
+/*
  * Take up to @most bytes, not 0, of the @len bytes of payload at @off. Returns how many.
  * When they are less than @len, the rest of the skb stays in the socket.
  */
@@ -232,6 +265,8 @@ static __always_inline u32 sm_rx_take(struct sm_rx *rx, struct sk_buff *skb, u32
 			done += m;
 		}
 		skb_abort_seq_read(&st);
+		if (unlikely(done < len))
+			sm_rx_forget(rx, skb, off + done);
 	}
 	if (done < len)
 		rx->desc.count = 0;

@@ -459,11 +459,13 @@ static void stream(int in, uint32_t total, uint32_t seed)
 
 TEST(unread_stream, 60)
 {
-	uint32_t total = 4000000, round, done;
+	uint32_t total, round, done;
 	int fd[2], size = 30000;
 	pid_t pid;
 
 	for (round = 0; round < 3; round++) {
+		/* What does not fit in a small buffer is refused and sent again, in 0.2 s or more on 6.1 */
+		total = round ? 1000000 : 4000000;
 		pair_tcp(fd, round & 1 ? AF_INET6 : AF_INET);
 		if (round)
 			CHECK(!setsockopt(fd[0], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)));

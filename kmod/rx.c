@@ -23,6 +23,8 @@
 #define SM_RX_WORK	2048
 #define SM_RX_LOOK	64
 #define SM_RX_NS	(2 * NSEC_PER_MSEC)
+/* How many slots are looked at for an idle frame, when the next one's is in use and there is no other */
+#define SM_RX_SWAP	64
 
 struct sm_rx {
 	read_descriptor_t desc;		/* of tcp_read_sock() */
@@ -133,6 +135,33 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 }
 
 /*
+ * A frame that another of the free slots names, if one of the next has an idle one: it
+ * changes places with what @slot names, which is still in use. Or the payload of all
+ * sockets would wait for one slow peer.
+ */
+static noinline u32 sm_rx_swap(const struct sm_rx *rx, struct stackmap_slot *slot, u32 named)
+{
+	const struct sm_ring *ring = &rx->port->rx;
+	u32 at = ring->tail, i, j;
+
+	for (i = 0; i < SM_RX_SWAP; i++) {
+		struct stackmap_slot *other;
+
+		at = (at + 1) & ring->mask;
+		if (at == ring->head)
+			break;
+		other = &ring->shared->slots[at];
+		j = sm_frame_of_user(&rx->port->frames, READ_ONCE(other->buf));
+		if (j != SM_NO_FRAME && sm_frame_is_idle(&rx->port->frames, j)) {
+			other->buf = named;
+			slot->buf = j;
+			return j;
+		}
+	}
+	return SM_NO_FRAME;
+}
+
+/*
  * The frame that payload is copied into: the one that the slot names, but if it is not
  * the application's to name, or in flight (kept in a send, whose peer would get this
  * payload), an idle one. Returns SM_NO_FRAME when there is none.
@@ -140,14 +169,15 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 static u32 sm_rx_frame(struct sm_rx *rx, struct stackmap_slot *slot)
 {
 	struct sm_frames *frames = &rx->port->frames;
-	u32 named = sm_frame_of_user(frames, READ_ONCE(slot->buf));
+	u32 buf = READ_ONCE(slot->buf);
+	u32 named = sm_frame_of_user(frames, buf);
 	u32 idle;
 
 	if (likely(named != SM_NO_FRAME && sm_frame_is_idle(frames, named)))
 		return named;
 	idle = sm_frame_get(frames, SM_USER);
 	if (idle == SM_NO_FRAME)
-		return idle;
+		return sm_rx_swap(rx, slot, buf);
 	if (named != SM_NO_FRAME)
 		sm_frame_lend(frames, named, SM_FLIGHT);
 	slot->buf = idle;
@@ -188,12 +218,12 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 }
 
 /*
- * An skb of which payload was taken up to @end, and no more: the rest stays in the socket
- * until there are slots and buffers for it. Meanwhile it must not refer to frames that were
- * handed over: the application gives these back for the next payload, and when the rest is
- * to be copied, but all that the slots name is still in use by what they wait for, nothing
- * moves any more. Nobody reads again what lies before copied_seq (see unread.c for those who
- * look there), so that any page does. A clone has the same fragments: nothing of it was handed over.
+ * An skb of which payload was taken up to @end, and no more: the rest stays in the
+ * socket until there are slots and frames for it. Meanwhile it must not refer to frames
+ * that were handed over, as these are the application's to give back for the next
+ * payload: they would not be idle before that is taken which waits for them. Nobody reads
+ * again what lies before copied_seq (unread.c has who looks there), so that any page
+ * does. A clone has the same fragments, but nothing of it was handed over.
  */
 static noinline void sm_rx_forget(const struct sm_rx *rx, struct sk_buff *skb, u32 end)
 {

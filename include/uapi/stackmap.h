@@ -71,7 +71,8 @@
  * tells when that is; STACKMAP_TX_RETURN is for whoever does not want to wait.
  * The kernel keeps its side too: it never puts received payload into a buffer that
  * something refers to, though a receive slot names it: the slot gets an idle one
- * then, and the other goes back to the kernel, which has it when it is idle
+ * then, and the other goes back to the kernel, which has it when it is idle. Where the
+ * kernel has no idle one either, it changes places with that of a free slot nearby
  */
 #define STACKMAP_TX_KEEP	0x0001
 /* More of this message follows in a later sync (as MSG_MORE) */

@@ -451,6 +451,56 @@ TEST(rx_buffers_kept, 20)
 	sm_close(&sm);
 }
 
+/* A slot whose buffer is kept in a send that nobody reads does not hold up the others, which have idle ones */
+TEST(rx_slot_in_flight, 20)
+{
+	struct stackmap_register reg = sm_reg(IFNAME, 16);
+	int slow[2], fd[2], i;
+	uint8_t block[1000];
+	struct sm sm;
+	uint32_t buf;
+
+	reg.pool_bufs = 1;
+	sm_new(&sm, &reg);
+	pair_tcp(slow, AF_INET);
+	pair_tcp(fd, AF_INET);
+	sm_attach(&sm, slow[0], 0);
+	sm_attach(&sm, fd[0], 0);
+	for (i = 0; i < 3; i++) {
+		struct stackmap_slot *s, *tx;
+
+		pat_fill(block, 5, i * 1000, 1000);
+		CHECK(send_all(fd[1], block, 1000));
+		s = sm_wait(&sm, 1000);
+		tx = &sm.tx->slots[sm.tx_head];
+		buf = tx->buf;
+		tx->buf = s->buf;
+		tx->fd = slow[0];
+		tx->gen = 0;
+		tx->off = s->off;
+		tx->len = s->len;
+		tx->flags = STACKMAP_TX_KEEP;
+		sm.tx_head = (sm.tx_head + 1) & 15;
+		sm_sync(&sm, 0);
+		EQ(sm.tx->refused, 0);
+		tx->buf = buf;
+		sm_next(&sm);
+	}
+	for (; i < 100; i++) {
+		pat_fill(block, 5, i * 1000, 1000);
+		CHECK(send_all(fd[1], block, 1000));
+		sm_read(&sm, fd[0], block, 1000, 1000);
+		CHECK(pat_is(block, 5, i * 1000, 1000));
+	}
+	/* What the slow one has is what was sent */
+	for (i = 0; i < 3; i++) {
+		CHECK(recv_all(slow[1], block, 1000));
+		CHECK(pat_is(block, 5, i * 1000, 1000));
+	}
+	sm_settle(&sm);
+	sm_close(&sm);
+}
+
 /* However much waits on one socket, a sync delivers a bounded part of it, and the rest later */
 TEST(rx_one_sync_is_bounded, 60)
 {

@@ -187,7 +187,7 @@ TEST(rx_slot_wrong_buffer, 20)
 TEST(rx_no_buffer_at_all, 20)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 16);
-	uint32_t bufs[16], i;
+	uint32_t bufs[16], used, i;
 	struct sm sm;
 	int fd[2];
 	char b[4];
@@ -202,10 +202,17 @@ TEST(rx_no_buffer_at_all, 20)
 	}
 	CHECK(send_all(fd[1], "one", 3));
 	sm_read(&sm, fd[0], b, 3, 1000);
+	/* It would be found in this slot, too */
+	used = sm.rx->slots[0].buf;
+	sm.rx->slots[0].buf = UINT32_MAX;
 	CHECK(send_all(fd[1], "two", 3));
 	sm_quiet(&sm, 50);
-	for (i = 0; i < 16; i++)
+	sm.rx->slots[0].buf = used;
+	sm_read(&sm, fd[0], b, 3, 1000);
+	CHECK(!memcmp(b, "two", 3));
+	for (i = 1; i < 16; i++)
 		sm.rx->slots[i].buf = bufs[i];
+	CHECK(send_all(fd[1], "two", 3));
 	sm_read(&sm, fd[0], b, 3, 1000);
 	CHECK(!memcmp(b, "two", 3));
 	sm_settle(&sm);

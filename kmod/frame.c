@@ -10,6 +10,9 @@
 
 #include "limits.h"
 
+/* Idle frames that slots can have for what is in use, though the NIC has room for more */
+#define SM_KEEP	32u
+
 /**
  * sm_frames_init() - allocate the frames of a port
  * @f: the table, zeroed
@@ -34,6 +37,7 @@ int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
 	f->pool = SM_NO_FRAME;
 	f->lent_head = SM_NO_FRAME;
 	f->lent_tail = SM_NO_FRAME;
+	f->keep = min(pool / 4, SM_KEEP);
 	for (i = 0; i < n; i++) {
 		struct page *page = NULL;
 		bool killed = fatal_signal_pending(current);
@@ -112,6 +116,27 @@ u32 sm_frame_get(struct sm_frames *f, enum sm_holder to)
 	f->pool = f->tab[i].next;
 	sm_frame_hold(f, i, to);
 	return i;
+}
+
+/**
+ * sm_frame_get_for_nic() - take an idle frame for the receive ring
+ * @f: the table
+ *
+ * Return: as sm_frame_get(). A few are left for others, as the ring gives nothing back
+ * before a packet comes.
+ */
+u32 sm_frame_get_for_nic(struct sm_frames *f)
+{
+	if (unlikely(!sm_frames_for_nic(f))) {
+		if (f->dry)
+			return SM_NO_FRAME;
+		sm_frames_reap(f, 256);
+		if (!sm_frames_for_nic(f)) {
+			f->dry = true;
+			return SM_NO_FRAME;
+		}
+	}
+	return sm_frame_get(f, SM_NIC);
 }
 
 /**

@@ -44,17 +44,25 @@ struct sm_frames {
 	u32 pool;		/* idle frames, last in first out: warm caches */
 	u32 lent_head;		/* SM_FLIGHT and SM_STACK, oldest first */
 	u32 lent_tail;
-	bool dry;		/* none was idle when last looked: do not look again now */
+	u32 keep;		/* so many are not for the NIC: it would have them all */
+	bool dry;		/* none was idle when last looked: do not look again in this round */
 	u32 held[SM_HOLDERS];	/* how many frames each holds */
 };
 
 int sm_frames_init(struct sm_frames *f, u32 n, u32 pool);
 void sm_frames_free(struct sm_frames *f);
 u32 sm_frame_get(struct sm_frames *f, enum sm_holder to);
+u32 sm_frame_get_for_nic(struct sm_frames *f);
 void sm_frame_put(struct sm_frames *f, u32 i);
 void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to);
 void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to);
 void sm_frames_reap(struct sm_frames *f, u32 most);
+
+/* Whether there is one for the NIC, without looking for what has become idle */
+static inline bool sm_frames_for_nic(const struct sm_frames *f)
+{
+	return f->held[SM_POOL] > f->keep;
+}
 
 static inline void sm_frame_hold(struct sm_frames *f, u32 i, enum sm_holder to)
 {

@@ -93,6 +93,7 @@ static noinline int sm_port_round_gone(struct sm_port *port, u32 tx_head)
 
 	do {
 		spin_lock_bh(&port->lock);
+		port->frames.dry = false;
 		more = sm_tx(port, tx_head);
 		spin_unlock_bh(&port->lock);
 		if (unlikely(port->reserve.sk))
@@ -116,6 +117,7 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 			spin_unlock_bh(&port->lock);
 			return sm_port_round_gone(port, tx_head);
 		}
+		port->frames.dry = false;
 		begun = sm_claim(port) && nic->ops->begin;
 		if (begun)
 			nic->ops->begin(nic);
@@ -284,6 +286,7 @@ static bool sm_port_send_committed(struct sm_port *port)
 	do {
 		sm_reserve_refuse(&port->reserve);
 		spin_lock_bh(&port->lock);
+		port->frames.dry = false;
 		more = sm_tx(port, tx_head);
 		spin_unlock_bh(&port->lock);
 		cond_resched();

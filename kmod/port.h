@@ -70,6 +70,7 @@ struct sm_ring {
 	u32 mask;
 	u32 head;
 	u32 tail;
+	u32 look;	/* receive: where an idle frame is looked for the next time (sm_rx_swap()) */
 };
 
 struct sm_port {

@@ -23,8 +23,8 @@
 #define SM_RX_WORK	2048
 #define SM_RX_LOOK	64
 #define SM_RX_NS	(2 * NSEC_PER_MSEC)
-/* How many slots are looked at for an idle frame, when the next one's is in use and there is no other */
-#define SM_RX_SWAP	64
+/* How many slots a sync looks at for an idle frame, when the next one's is in use and there is no other */
+#define SM_RX_SWAP	256
 
 struct sm_rx {
 	read_descriptor_t desc;		/* of tcp_read_sock() */
@@ -38,6 +38,7 @@ struct sm_rx {
 	u32 look;			/* when as much is done, look at the clock */
 	u64 end;			/* by the clock */
 	bool spent;			/* no more payload in this sync */
+	bool no_idle;			/* no frame to copy into was found in this sync */
 	int err;			/* payload could not be read */
 };
 
@@ -135,22 +136,29 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 }
 
 /*
- * A frame that another of the free slots names, if one of the next has an idle one: it
- * changes places with what @slot names, which is still in use. Or the payload of all
- * sockets would wait for one slow peer.
+ * A frame that another of the free slots names: it changes places with what @slot names,
+ * which is still in use. Or the payload of all sockets would wait for one slow peer.
+ *
+ * Each time this goes on where it was, so that it comes to every slot, however many in a
+ * row are in use (those that it was at before: what it takes from them leaves that there).
  */
-static noinline u32 sm_rx_swap(const struct sm_rx *rx, struct stackmap_slot *slot, u32 named)
+static noinline u32 sm_rx_swap(struct sm_rx *rx, struct stackmap_slot *slot, u32 named)
 {
-	const struct sm_ring *ring = &rx->port->rx;
-	u32 at = ring->tail, i, j;
+	struct sm_ring *ring = &rx->port->rx;
+	u32 left = (ring->head - ring->tail - 1) & ring->mask;	/* free ones behind this */
+	u32 at = (ring->look - ring->tail - 1) & ring->mask;	/* of these */
+	u32 todo = min_t(u32, left, SM_RX_SWAP);
 
-	for (i = 0; i < SM_RX_SWAP; i++) {
+	if (rx->no_idle)
+		return SM_NO_FRAME;
+	while (todo--) {
 		struct stackmap_slot *other;
+		u32 j;
 
-		at = (at + 1) & ring->mask;
-		if (at == ring->head)
-			break;
-		other = &ring->shared->slots[at];
+		if (at >= left)
+			at = 0;
+		ring->look = (ring->tail + 1 + at++) & ring->mask;
+		other = &ring->shared->slots[ring->look];
 		j = sm_frame_of_user(&rx->port->frames, READ_ONCE(other->buf));
 		if (j != SM_NO_FRAME && sm_frame_is_idle(&rx->port->frames, j)) {
 			other->buf = named;
@@ -158,6 +166,8 @@ static noinline u32 sm_rx_swap(const struct sm_rx *rx, struct stackmap_slot *slo
 			return j;
 		}
 	}
+	ring->look = (ring->tail + 1 + at) & ring->mask;
+	rx->no_idle = true;
 	return SM_NO_FRAME;
 }
 
@@ -224,13 +234,18 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
  * payload: they would not be idle before that is taken which waits for them. Nobody reads
  * again what lies before copied_seq (unread.c has who looks there), so that any page
  * does. A clone has the same fragments, but nothing of it was handed over.
+ *
+ * Likewise one that comes from another processor, though nothing of it is left: since
+ * 5.19 TCP leaves it to that one to free it (skb_attempt_defer_free()), which happens
+ * when it receives something the next time, or has 32 of them. It receives nothing
+ * while the NIC is claimed on this one.
  */
 static noinline void sm_rx_forget(const struct sm_rx *rx, struct sk_buff *skb, u32 end)
 {
 	const struct sm_frames *frames = &rx->port->frames;
 	struct skb_shared_info *si = skb_shinfo(skb);
 	u32 at = skb_headlen(skb);
-	u32 i, n;
+	u32 i;
 
 	if (skb_cloned(skb) || skb_has_frag_list(skb))
 		return;
@@ -241,8 +256,7 @@ static noinline void sm_rx_forget(const struct sm_rx *rx, struct sk_buff *skb, u
 		at += size;
 		if (at > end)
 			break;
-		n = page ? sm_frame_of_page(frames, page) : SM_NO_FRAME;
-		if (n == SM_NO_FRAME || frames->tab[n].holder != SM_USER)
+		if (!page || sm_frame_of_page(frames, page) == SM_NO_FRAME)
 			continue;
 		get_page(ZERO_PAGE(0));
 		__skb_fill_page_desc_noacc(si, i, ZERO_PAGE(0), 0, size);
@@ -295,7 +309,7 @@ static __always_inline u32 sm_rx_take(struct sm_rx *rx, struct sk_buff *skb, u32
 			done += m;
 		}
 		skb_abort_seq_read(&st);
-		if (unlikely(done < len))
+		if (unlikely(done < len || skb->alloc_cpu != raw_smp_processor_id()))
 			sm_rx_forget(rx, skb, off + done);
 	}
 	if (done < len)
@@ -466,9 +480,12 @@ static u16 sm_rx_news(struct sm_rx *rx, struct sock *sk, int err, bool over)
 
 	if (test_bit(SM_CONNECTING, bits) && !err && sm_rx_has_connected(sk))
 		flags |= STACKMAP_RX_CONNECTED;
-	/* After the payload, also if credit holds that back */
+	/*
+	 * After the payload, also if credit holds that back. But not an error that leaves
+	 * the connection as it is: nothing can be sent until it was told (sm_tx_send())
+	 */
 	if (err && !test_bit(SM_TOLD_ERROR, bits) &&
-	    (rx->err || rx->ss->credit || skb_queue_empty(&sk->sk_receive_queue)))
+	    (!over || rx->err || rx->ss->credit || skb_queue_empty(&sk->sk_receive_queue)))
 		flags |= STACKMAP_RX_ERROR;
 	if (!over && sm_rx_has_ended(sk, bits))
 		flags |= STACKMAP_RX_FIN;

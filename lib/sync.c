@@ -94,16 +94,26 @@ int stackmap_sync_watch(struct stackmap_port *port, unsigned int wait_us, int fd
 
 int stackmap_idle(struct stackmap_port *port)
 {
+	bool parked;
 	int n;
 
 	if (!stackmap_usable_(port))
 		return -1;
-	/* queues may have filled the ring again: that must not wait */
+	/* What was given back is the kernel's from the sync on after the one that it was sent with */
+	parked = port->parked;
 	do {
 		n = do_sync(port, STACKMAP_SYNC_SLEEP, 0);
+		/* queues may have filled the ring again: that must not wait */
+		if (n == 0 && parked && port->tx_cur == port->tx_sent) {
+			parked = false;
+			n = do_sync(port, STACKMAP_SYNC_SLEEP, 0);
+		}
 	} while (n == 0 && port->tx_cur != port->tx_sent);
 	return n;
 }
+
+/* How long a wait sleeps at most while buffers that were given back are not idle */
+#define PARKED_MS	100u
 
 /* Sleep for so many milliseconds, -1 without end, with other signals let in */
 static int sleep_ms(int fd, int ms, const sigset_t *sigmask)
@@ -155,8 +165,13 @@ int stackmap_pwait(struct stackmap_port *port, int timeout_ms,
 	if (timeout_ms > 0)
 		end = stackmap_now_ms_() + (unsigned int)timeout_ms;
 	for (;;) {
-		n = sleep_ms(port->fd, left, sigmask);
-		if (n <= 0)
+		int ms = left;
+
+		/* No event tells that the kernel has an idle buffer for one that was given back */
+		if (port->parked && (unsigned int)ms > PARKED_MS)
+			ms = PARKED_MS;
+		n = sleep_ms(port->fd, ms, sigmask);
+		if (n < 0 || (n == 0 && ms == left))
 			return n;
 		n = stackmap_idle(port);
 		if (woken(port, n) || n) {

@@ -104,12 +104,12 @@
  * How many more bytes of payload the socket may deliver, in the slot's data: 0:
  * none from now on; 2^64 - 1: without bound, as after attach; else so many more than
  * now, with 2^64 - 1 as the most. What credit holds back stays in the socket, whose
- * window closes; a plain read(), or one after detach, gets it. FIN and ERROR wait
- * with the payload before them; all other events are told. No payload: len must
- * be 0, and no other flag may be set with it (EINVAL); buf and off are ignored. Not
- * refused for lack of room, and not by order. On a listener it changes nothing. It
- * outlives a connection of the socket, but not its detach. A grant makes the socket
- * ready: this very sync delivers
+ * window closes; a plain read(), or one after detach, gets it. FIN, and an ERROR that
+ * ends the connection, wait with the payload before them; all other events are told.
+ * No payload: len must be 0, and no other flag may be set with it (EINVAL); buf and off
+ * are ignored. Not refused for lack of room, and not by order. On a listener it changes
+ * nothing. It outlives a connection of the socket, but not its detach. A grant makes the
+ * socket ready: this very sync delivers
  */
 #define STACKMAP_TX_CREDIT	0x0010
 /* Transmit: what the kernel answers */

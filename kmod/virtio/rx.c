@@ -69,7 +69,7 @@ static struct page *sm_virtio_buffer(struct sm_virtio_pair *p)
 	u32 i;
 
 	if (p->nic) {
-		i = sm_frame_get(p->nic->frames, SM_NIC);
+		i = sm_frame_get_for_nic(p->nic->frames);
 		if (i != SM_NO_FRAME) {
 			page = p->nic->frames->tab[i].page;
 			get_page(page);
@@ -228,7 +228,7 @@ static bool sm_virtio_reusable(const struct sm_virtio_pair *p, struct page *page
 	if (sm_virtio_frame_of(p, page) != SM_NO_FRAME)
 		return true;
 	return page_private(page) == SM_OWN_PAGE &&
-	       !(p->nic && p->nic->frames->pool != SM_NO_FRAME);
+	       !(p->nic && sm_frames_for_nic(p->nic->frames));
 }
 
 /* Put a buffer back of which nothing is used any more; or the refill puts another there */

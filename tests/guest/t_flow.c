@@ -451,12 +451,15 @@ TEST(rx_buffers_kept, 20)
 	sm_close(&sm);
 }
 
-/* A slot whose buffer is kept in a send that nobody reads does not hold up the others, which have idle ones */
-TEST(rx_slot_in_flight, 20)
+/*
+ * Slots whose buffers are kept in sends that nobody reads do not hold up the others, which have idle ones: also
+ * not when there are more in a row than are looked at in one sync
+ */
+static void slots_in_flight(uint32_t slots, int kept)
 {
-	struct stackmap_register reg = sm_reg(IFNAME, 16);
+	struct stackmap_register reg = sm_reg(IFNAME, slots);
 	int slow[2], fd[2], i;
-	uint8_t block[1000];
+	uint8_t block[100];
 	struct sm sm;
 	uint32_t buf;
 
@@ -466,11 +469,11 @@ TEST(rx_slot_in_flight, 20)
 	pair_tcp(fd, AF_INET);
 	sm_attach(&sm, slow[0], 0);
 	sm_attach(&sm, fd[0], 0);
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < kept; i++) {
 		struct stackmap_slot *s, *tx;
 
-		pat_fill(block, 5, i * 1000, 1000);
-		CHECK(send_all(fd[1], block, 1000));
+		pat_fill(block, 5, i * 100, 100);
+		CHECK(send_all(fd[1], block, 100));
 		s = sm_wait(&sm, 1000);
 		tx = &sm.tx->slots[sm.tx_head];
 		buf = tx->buf;
@@ -480,25 +483,35 @@ TEST(rx_slot_in_flight, 20)
 		tx->off = s->off;
 		tx->len = s->len;
 		tx->flags = STACKMAP_TX_KEEP;
-		sm.tx_head = (sm.tx_head + 1) & 15;
+		sm.tx_head = (sm.tx_head + 1) & (slots - 1);
 		sm_sync(&sm, 0);
 		EQ(sm.tx->refused, 0);
 		tx->buf = buf;
 		sm_next(&sm);
 	}
-	for (; i < 100; i++) {
-		pat_fill(block, 5, i * 1000, 1000);
-		CHECK(send_all(fd[1], block, 1000));
-		sm_read(&sm, fd[0], block, 1000, 1000);
-		CHECK(pat_is(block, 5, i * 1000, 1000));
+	for (; i < (int)(5 * slots); i++) {
+		pat_fill(block, 5, i * 100, 100);
+		CHECK(send_all(fd[1], block, 100));
+		sm_read(&sm, fd[0], block, 100, 1000);
+		CHECK(pat_is(block, 5, i * 100, 100));
 	}
 	/* What the slow one has is what was sent */
-	for (i = 0; i < 3; i++) {
-		CHECK(recv_all(slow[1], block, 1000));
-		CHECK(pat_is(block, 5, i * 1000, 1000));
+	for (i = 0; i < kept; i++) {
+		CHECK(recv_all(slow[1], block, 100));
+		CHECK(pat_is(block, 5, i * 100, 100));
 	}
 	sm_settle(&sm);
 	sm_close(&sm);
+}
+
+TEST(rx_slot_in_flight, 20)
+{
+	slots_in_flight(16, 3);
+}
+
+TEST(rx_slots_in_flight, 60)
+{
+	slots_in_flight(512, 300);
 }
 
 /* However much waits on one socket, a sync delivers a bounded part of it, and the rest later */

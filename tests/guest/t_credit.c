@@ -135,6 +135,48 @@ TEST(credit_adds, 20)
 	sm_close(&sm);
 }
 
+/* An error that leaves the connection as it is does not wait with the payload: nothing can be sent before it was told */
+TEST(credit_soft_error, 20)
+{
+	struct stackmap_slot *s;
+	int fd[2], one = 1, i;
+	uint8_t b[10];
+	struct sm sm;
+
+	if (sh("modprobe -q nf_tables; nft list ruleset >/dev/null 2>&1"))
+		tap_skip("no nft here");
+	sm_new_small(&sm, 64);
+	pair_tcp(fd, AF_INET);
+	sm_attach(&sm, fd[0], 0);
+	EQ(setsockopt(fd[0], IPPROTO_IP, IP_RECVERR, &one, sizeof(one)), 0);
+	sm_credit(&sm, fd[0], 0);
+	give(fd[1], 1, 0, 1000);
+	sm_quiet(&sm, 20);
+	EQ(sh("nft 'add table inet sm; add chain inet sm out { type filter hook output priority 0; }; add rule inet sm out tcp dport %d reject with icmp type host-unreachable'",
+	      port_of(fd[1])), 0);
+	s = sm_put(&sm, fd[0], "0123456789", 10);
+	sm_sync(&sm, 0);
+	EQ(s->flags, 0);
+	usleep(20000);
+	EQ(sh("nft delete table inet sm"), 0);
+	EQ(sm_event(&sm, fd[0], STACKMAP_RX_ERROR, 2000).err, EHOSTUNREACH);
+	/* TCP sends again what did not get through, some time */
+	for (i = 0; i < 2; i++) {
+		if (i) {
+			s = sm_put(&sm, fd[0], "0123456789", 10);
+			sm_sync(&sm, 0);
+			EQ(s->flags, 0);
+		}
+		set_timeout(fd[1], 5000);
+		CHECK(recv_all(fd[1], b, 10));
+		CHECK(!memcmp(b, "0123456789", 10));
+	}
+	sm_quiet(&sm, 20);
+	sm_credit(&sm, fd[0], UINT64_MAX);
+	comes(&sm, fd[0], 1, 0, 1000);
+	sm_close(&sm);
+}
+
 /*
  * A peer sends @total bytes. So many come at a time, at most @most (0: without bound), and
  * the application writes to their buffers at once, as they are its own: what credit

@@ -283,6 +283,7 @@ void stackmap_pump_(struct stackmap_conn *conn);
 /* park.c */
 void stackmap_park_(struct stackmap_port *port, uint32_t buf);
 void stackmap_unqueue_(struct stackmap_port *port, uint32_t buf);
+bool stackmap_parked_young_(const struct stackmap_port *port);
 void stackmap_return_parked_(struct stackmap_port *port);
 void stackmap_settle_returns_(struct stackmap_port *port);
 

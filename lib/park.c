@@ -58,6 +58,17 @@ void stackmap_unqueue_(struct stackmap_port *port, uint32_t buf)
 		append(port, buf);
 }
 
+/* Whether one waits only for the sync that its last slot goes with */
+bool stackmap_parked_young_(const struct stackmap_port *port)
+{
+	uint32_t n = port->parked, buf = port->parked_first;
+
+	for (; n; n--, buf = port->bufs[buf].next)
+		if (port->bufs[buf].batch == port->batch)
+			return true;
+	return false;
+}
+
 /* Give back what can be, as long as there are slots */
 void stackmap_return_parked_(struct stackmap_port *port)
 {

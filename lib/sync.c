@@ -94,21 +94,16 @@ int stackmap_sync_watch(struct stackmap_port *port, unsigned int wait_us, int fd
 
 int stackmap_idle(struct stackmap_port *port)
 {
-	bool parked;
+	bool young;
 	int n;
 
 	if (!stackmap_usable_(port))
 		return -1;
-	/* What was given back is the kernel's from the sync on after the one that it was sent with */
-	parked = port->parked;
+	/* queues may have filled the ring again, and what was given back is to go: neither must wait */
 	do {
+		young = stackmap_parked_young_(port);
 		n = do_sync(port, STACKMAP_SYNC_SLEEP, 0);
-		/* queues may have filled the ring again: that must not wait */
-		if (n == 0 && parked && port->tx_cur == port->tx_sent) {
-			parked = false;
-			n = do_sync(port, STACKMAP_SYNC_SLEEP, 0);
-		}
-	} while (n == 0 && port->tx_cur != port->tx_sent);
+	} while (n == 0 && (young || port->tx_cur != port->tx_sent));
 	return n;
 }
 

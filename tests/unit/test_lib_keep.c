@@ -95,6 +95,45 @@ static void assert_out(const struct stackmap_conn *conn, char c, size_t n)
 		assert_int_equal(out->p[i], c);
 }
 
+static int polls;
+
+static int poll_parked(int timeout_ms)
+{
+	/* Once the kernel has idle buffers nothing is left to be looked for */
+	assert_int_equal(timeout_ms, port->parked ? 100 : -1);
+	polls++;
+	if (timeout_ms < 0) {
+		errno = EINTR;
+		return -1;
+	}
+	fk_ack_all();
+	return 0;
+}
+
+/* Nobody tells when a buffer that was given back is idle: a wait looks */
+static void test_wait_parked(void **state)
+{
+	uint32_t buf[3];
+
+	(void)state;
+	polls = 0;
+	stackmap_close(port);
+	open_port(1);
+	connect_one(&a, PLENTY);
+	for (int i = 0; i < 3; i++)
+		lend(&a, buf[i] = filled('A'));
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(stackmap_buf_give(port, buf[i]), 0);
+	fk.poll = poll_parked;
+	assert_int_equal(stackmap_wait(port, -1), -1);
+	assert_int_equal(errno, EINTR);
+	/* Where it had none, it is asked for one at a time */
+	assert_int_equal(polls, 3);
+	assert_int_equal(fk.returned_not, 2);
+	assert_int_equal(stackmap_buf_spares(port), EXTRA);
+	assert_int_equal(port->parked, 0);
+}
+
 /* What the program shared/repro/keep/hazard.c does, on the documentation's word */
 static void test_hazard(void **state)
 {
@@ -451,6 +490,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_hazard),
+		TEST(test_wait_parked),
 		TEST(test_give_anywhere),
 		TEST(test_give_idle),
 		TEST(test_return_refused),

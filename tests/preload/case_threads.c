@@ -685,17 +685,23 @@ static void storm(struct side *s)
 	NOTE_VALUE(s, "as it was sent", right);
 }
 
+/* In a set, non-blocking again, and another thread is in the kernel's read of it since before */
+static void is_being_read(struct side *s, struct other *o)
+{
+	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
+	wait_for(s, 8, 0);
+	NOTE(s, fcntl(s->app, F_SETFL, 0));
+	other_start(s, o, o_reads, 0);
+	ms_sleep(SOON);
+	NOTE(s, fcntl(s->app, F_SETFL, O_NONBLOCK));
+}
+
 /* The kernel's read of it has begun, and has what comes; the next has what comes behind */
 static void read_has_begun(struct side *s)
 {
 	struct other o = { 0 };
 
-	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
-	wait_for(s, 8, 0);
-	NOTE(s, fcntl(s->app, F_SETFL, 0));
-	other_start(s, &o, o_reads, 0);
-	ms_sleep(SOON);
-	NOTE(s, fcntl(s->app, F_SETFL, O_NONBLOCK));
+	is_being_read(s, &o);
 	wait_for(s, 8, 0);
 	peer_says(s, 10);
 	/* A port would take it before the thread runs */
@@ -717,12 +723,7 @@ static void read_is_cancelled(struct side *s)
 	struct other o = { 0 };
 	void *ret;
 
-	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
-	wait_for(s, 8, 0);
-	NOTE(s, fcntl(s->app, F_SETFL, 0));
-	other_start(s, &o, o_reads, 0);
-	ms_sleep(SOON);
-	NOTE(s, fcntl(s->app, F_SETFL, O_NONBLOCK));
+	is_being_read(s, &o);
 	NOTE(s, pthread_cancel(o.thread));
 	pthread_join(o.thread, &ret);
 	NOTE_VALUE(s, "it was cancelled", ret == PTHREAD_CANCELED);

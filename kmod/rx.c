@@ -148,6 +148,7 @@ static noinline u32 sm_rx_swap(struct sm_rx *rx, struct stackmap_slot *slot, u32
 	u32 left = (ring->head - ring->tail - 1) & ring->mask;	/* free ones behind this */
 	u32 at = (ring->look - ring->tail - 1) & ring->mask;	/* of these */
 	u32 todo = min_t(u32, left, SM_RX_SWAP);
+	u32 idle = SM_NO_FRAME;
 
 	if (rx->no_idle)
 		return SM_NO_FRAME;
@@ -157,18 +158,18 @@ static noinline u32 sm_rx_swap(struct sm_rx *rx, struct stackmap_slot *slot, u32
 
 		if (at >= left)
 			at = 0;
-		ring->look = (ring->tail + 1 + at++) & ring->mask;
-		other = &ring->shared->slots[ring->look];
+		other = &ring->shared->slots[(ring->tail + 1 + at++) & ring->mask];
 		j = sm_frame_of_user(&rx->port->frames, READ_ONCE(other->buf));
 		if (j != SM_NO_FRAME && sm_frame_is_idle(&rx->port->frames, j)) {
 			other->buf = named;
 			slot->buf = j;
-			return j;
+			idle = j;
+			break;
 		}
 	}
 	ring->look = (ring->tail + 1 + at) & ring->mask;
-	rx->no_idle = true;
-	return SM_NO_FRAME;
+	rx->no_idle = idle == SM_NO_FRAME;
+	return idle;
 }
 
 /*

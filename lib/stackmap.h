@@ -758,7 +758,8 @@ int stackmap_conn_shutdown(struct stackmap_conn *conn);
  * @conn: the connection
  *
  * From the next sync that has room for it. What comes stays in the socket, whose
- * window closes; STACKMAP_RX_FIN and _ERROR wait behind it. Sending goes on.
+ * window closes; STACKMAP_RX_FIN, and _ERROR if it ends the connection, wait behind
+ * it. Sending goes on.
  *
  * Return: 0, or -1 and errno: EBADF (closed or detached before).
  */

@@ -27,8 +27,6 @@
 
 /* Payload of fewer bytes is copied: a fragment costs more */
 #define SM_COPY_BELOW	128
-/* What is copied to be parsed: room for all headers of a TCP packet and more */
-#define SM_HEAD		256
 /* VLAN tags in front of a packet that are looked behind */
 #define SM_VLANS	2
 
@@ -127,6 +125,7 @@ void sm_virtio_rx_drain(struct sm_virtio_pair *p)
 
 	while ((page = virtqueue_detach_unused_buf(p->rvq)))
 		sm_virtio_unpost(p, page);
+	sm_virtio_heads_free(&p->heads);
 }
 
 static void sm_virtio_rx_take_back(struct virtqueue *vq, void *page)
@@ -284,25 +283,17 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 	data += dev->hdr_len;
 	len -= dev->hdr_len;
 
-	/*
-	 * Not napi_alloc_skb(): its heads are a quarter of a page each, and where
-	 * init_on_alloc is on, as in Debian, every one of these is cleared. This
-	 * size has a slab cache of its own, from 6.3 on; before that it is kmalloc-1k, where a
-	 * kilobyte is cleared.
-	 */
-	skb = __alloc_skb(NET_SKB_PAD + SM_HEAD, GFP_ATOMIC | __GFP_NOWARN, SKB_ALLOC_NAPI,
-			  NUMA_NO_NODE);
+	skb = sm_virtio_head_skb(&p->heads);
 	if (unlikely(!skb)) {
 		sm_virtio_recycle(p, page);
 		sm_virtio_merge(p, NULL, more);
 		return NULL;
 	}
-	skb_reserve(skb, NET_SKB_PAD);
-	head = min_t(u32, len, SM_HEAD);
+	head = min_t(u32, len, SM_VIRTIO_HEAD);
 	memcpy(skb->data, data, head);
 	if (len > head || len >= ETH_HLEN + SM_COPY_BELOW)
 		head = sm_virtio_headers(skb->data, head);
-	if (len - head < SM_COPY_BELOW && len <= SM_HEAD)
+	if (len - head < SM_COPY_BELOW && len <= SM_VIRTIO_HEAD)
 		head = len;
 	skb_put(skb, head);
 	if (len > head)

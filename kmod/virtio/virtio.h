@@ -9,6 +9,7 @@
  *   ctrl.c     commands to the device
  *   nic.c      its interrupts and NAPI, and the port that owns a queue pair
  *   rx.c       from the receive ring to the stack
+ *   head.c     memory for the heads of received packets
  *   tx.c       from the stack to the transmit ring
  *
  * Each uses only those below it.
@@ -17,6 +18,7 @@
 #define SM_VIRTIO_H
 
 #include <linux/netdevice.h>
+#include <linux/skbuff.h>
 #include <linux/timer.h>
 #include <linux/u64_stats_sync.h>
 #include <linux/virtio.h>
@@ -33,6 +35,15 @@
  */
 #define SM_VIRTIO_SMALL		512
 #define SM_VIRTIO_SMALL_PAGES	32
+/*
+ * The head of a received packet: what is copied to be parsed, which is room for all headers of
+ * a TCP packet and more. So many are on a page; so many pages go round for a pair
+ */
+#define SM_VIRTIO_HEAD		256
+#define SM_VIRTIO_HEAD_SIZE	(SKB_DATA_ALIGN(NET_SKB_PAD + SM_VIRTIO_HEAD) + \
+				 SKB_DATA_ALIGN(sizeof(struct skb_shared_info)))
+#define SM_VIRTIO_HEADS		((u32)(PAGE_SIZE / SM_VIRTIO_HEAD_SIZE))
+#define SM_VIRTIO_HEAD_PAGES	16
 /* Without memory for receive buffers, or for what is to be sent: when to try again */
 #define SM_VIRTIO_RETRY		(HZ / 10)
 
@@ -47,6 +58,12 @@ struct sm_virtio_stats {
 
 #define SM_VIRTIO_STATS		(sizeof(struct sm_virtio_stats) / sizeof(u64_stats_t))
 
+struct sm_virtio_heads {
+	struct page *page[SM_VIRTIO_HEAD_PAGES];
+	u32 at;				/* the page whose pieces are given out */
+	u32 left;			/* so many of them */
+};
+
 /**
  * struct sm_virtio_pair - a receive and a transmit queue with one NAPI instance
  * @dev: its device
@@ -59,6 +76,7 @@ struct sm_virtio_stats {
  *	may come; armed by whoever has @napi or the transmit lock
  * @rx_unrung: receive buffers in the ring that the device was not told of
  * @rx_sg: of the receive buffer that is put into the ring
+ * @heads: of received packets; used by whoever has @napi
  * @tvq: transmit queue; guarded by the netdev queue's transmit lock
  * @tx_room: free descriptors that a packet may need: with fewer the queue is stopped
  * @tx_polled: an owner reaps in its syncs, and nobody wants an interrupt for what
@@ -86,6 +104,7 @@ struct sm_virtio_pair {
 	struct timer_list retry;
 	u32 rx_unrung;
 	struct scatterlist rx_sg;
+	struct sm_virtio_heads heads;
 	struct u64_stats_sync rx_sync;
 	struct sm_virtio_stats rx;
 
@@ -127,6 +146,10 @@ int sm_virtio_receive(struct sm_virtio_pair *p, int budget);
 void sm_virtio_refill(struct sm_virtio_pair *p);
 void sm_virtio_rx_reset(struct sm_virtio_pair *p);
 void sm_virtio_rx_drain(struct sm_virtio_pair *p);
+
+/* head.c */
+struct sk_buff *sm_virtio_head_skb(struct sm_virtio_heads *h);
+void sm_virtio_heads_free(struct sm_virtio_heads *h);
 
 /* tx.c */
 netdev_tx_t sm_virtio_xmit(struct sk_buff *skb, struct net_device *netdev);

@@ -26,6 +26,7 @@
  *		buffer and such an MSS
  *   ping ADDR N MS		"ok LOST MAX_RTT_MS"
  *   rtt ADDR PORT N MS		UDP round trips to an echo: "ok LOST MAX_US P99_US MEDIAN_US"
+ *   datagrams ADDR PORT N	N of 100 bytes by UDP, which have their number, four bytes, 25 times
  *   link ADDR MS N		N times, take the carrier from the test's NIC for MS (SM_MONITOR
  *		names the socket of QEMU's monitor)
  * From addresses of nobody (see rawtcp.h), FROM, to ADDR:
@@ -524,6 +525,26 @@ static void cmd_rtt(const char *addr, int port, int n, int ms)
 	answer("ok %d %d %d %d", lost, us[have - 1], us[have * 99 / 100], us[have / 2]);
 }
 
+static void cmd_datagrams(const char *addr, int port, int n)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = addr_of(&ss, addr, port);
+	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int data[25], i, j;
+
+	if (connect(fd, (void *)&ss, len))
+		answer("fail datagrams: connect: %s", strerror(errno));
+	for (i = 0; i < n; i++) {
+		for (j = 0; j < 25; j++)
+			data[j] = i;
+		send(fd, data, sizeof(data), 0);
+		/* Not more at once than what takes them can have */
+		if (i % 16 == 15)
+			usleep(5000);
+	}
+	answer("ok");
+}
+
 int peer_monitor(const char *line, FILE *out)
 {
 	const char *path = getenv("SM_MONITOR");
@@ -613,6 +634,8 @@ static void command(char *line)
 		cmd_small(addr, port, v[0], v[1], v[2], v[3]);
 	if (!strcmp(cmd, "rtt"))
 		cmd_rtt(addr, port, v[0], v[1]);
+	if (!strcmp(cmd, "datagrams"))
+		cmd_datagrams(addr, port, v[0]);
 	if (!strcmp(cmd, "link"))
 		cmd_link(port, v[0]);
 	if (!strcmp(cmd, "raw"))

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * head.c - memory for the heads of received packets, used again and again
+ *
+ * A head is allocated and freed for every packet, mostly within one sync: by the
+ * slab allocator, which clears it each time where init_on_alloc is on, as in Debian.
+ * These are pieces of a few pages of the driver's own, which are no application's to
+ * see. An skb that is freed drops its reference to the page (page_frag_free()); once all
+ * of a page's have, the driver's is the only one, and the page is used again. The
+ * pages are taken in turn, and they are few, so that they stay in the cache. One that is
+ * still in use when its turn comes is left to those who use it: another one replaces it.
+ */
+#include <linux/mm.h>
+#include <linux/skbuff.h>
+
+#include "virtio.h"
+
+/* The next page, with a reference for each of its pieces. Returns false when there is none */
+static noinline bool sm_virtio_heads_turn(struct sm_virtio_heads *h)
+{
+	struct page **at, *page;
+
+	h->at = (h->at + 1) % SM_VIRTIO_HEAD_PAGES;
+	at = &h->page[h->at];
+	page = *at;
+	/* Nobody can get a reference but from one who has one */
+	if (likely(page && page_ref_count(page) == 1)) {
+		/* Whoever dropped the last one is done reading and writing */
+		smp_acquire__after_ctrl_dep();
+	} else {
+		if (page)
+			put_page(page);
+		page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
+		/* One of the reserves, for whoever frees memory, is used once */
+		if (unlikely(page && page_is_pfmemalloc(page))) {
+			put_page(page);
+			page = NULL;
+		}
+		*at = page;
+		if (unlikely(!page))
+			return false;
+	}
+	page_ref_add(page, SM_VIRTIO_HEADS);
+	h->left = SM_VIRTIO_HEADS;
+	return true;
+}
+
+/**
+ * sm_virtio_head_skb() - an skb for a received packet
+ * @h: the heads; the caller has the pair's NAPI, with softirqs off
+ *
+ * It has room for SM_VIRTIO_HEAD bytes behind NET_SKB_PAD.
+ *
+ * Return: the skb, or NULL where memory is short.
+ */
+struct sk_buff *sm_virtio_head_skb(struct sm_virtio_heads *h)
+{
+	struct sk_buff *skb;
+	void *head;
+
+	if (!h->left && unlikely(!sm_virtio_heads_turn(h)))
+		return NULL;
+	head = page_address(h->page[h->at]) + --h->left * SM_VIRTIO_HEAD_SIZE;
+	skb = napi_build_skb(head, SM_VIRTIO_HEAD_SIZE);
+	if (unlikely(!skb)) {
+		skb_free_frag(head);
+		return NULL;
+	}
+	skb_reserve(skb, NET_SKB_PAD);
+	return skb;
+}
+
+/**
+ * sm_virtio_heads_free() - let the pages go; those in use live on until they are not
+ * @h: the heads; nobody else uses them
+ */
+void sm_virtio_heads_free(struct sm_virtio_heads *h)
+{
+	u32 i;
+
+	/* The pieces of the last page that no skb was given */
+	while (h->left) {
+		h->left--;
+		put_page(h->page[h->at]);
+	}
+	for (i = 0; i < SM_VIRTIO_HEAD_PAGES; i++) {
+		if (h->page[i])
+			put_page(h->page[i]);
+		h->page[i] = NULL;
+	}
+}

@@ -1,0 +1,23 @@
+# shellcheck shell=bash disable=SC2034  # for tests/suites/run
+# SPDX-License-Identifier: GPL-2.0
+# tests/suites/memcached.sh: memcached's own tests, of Debian's server. Sourced by tests/suites/run.
+suite_programs=(memcached perl)
+suite_cases=()
+suite_stage() {
+  mkdir -p "$stage/memcached" "$stage/usr/share/perl" "$stage/usr/lib/x86_64-linux-gnu"
+  cp -r "$source"/{t,timedrun} "$stage/memcached/"
+  cp -rL "$root"/usr/share/perl/. "$stage/usr/share/perl/"
+  cp -rL "$root"/usr/lib/x86_64-linux-gnu/{perl,perl-base} "$stage/usr/lib/x86_64-linux-gnu/"
+  cp -L "$root/usr/bin/perl" "$stage/usr/bin/"
+  cp -L "$root/usr/bin/memcached" "$stage/usr/local/bin/"
+  under "$stage/memcached/memcached-debug" /usr/local/bin/memcached
+  # Not those that are long, or about memory and time only
+  mapfile -t suite_cases < <(cd "$source/t" && ls ./*.t | sed 's:^\./::; s/\.t$//' |
+    grep -vx '64bit\|.*extstore.*\|slabs.*\|lru-maintainer\|proxy\|ssl_.*\|restart\|refhang\|slabhang\|dyn-maxbytes')
+}
+suite_has() { [[ -e $source/t/$1.t ]]; }
+suite_command() {
+  echo "cd /memcached && UNDER='$2' timeout 200 perl -I t/lib t/$1.t >/tmp/output 2>&1; s=\$?; cat /tmp/output
+    sed -n 's/^\(ok\|not ok\) \([0-9]*\).*/\1 \2/; s/^ok \(.*\)/$1.\1 ok/p; s/^not ok \(.*\)/$1.\1 failed/p' /tmp/output >/tmp/results
+    echo $1.status \$s >>/tmp/results"
+}

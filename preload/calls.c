@@ -65,7 +65,7 @@ static bool never(int fd, const char *why)
 	if (set)
 		wait_never(fd, set, why);
 	else if (e && ports_any() && !stackmap_vforked && e->kind != FD_OURS)
-		e->kind = FD_OTHER;
+		fd_is(e, FD_OTHER);
 	return true;
 }
 
@@ -161,7 +161,7 @@ PUBLIC int listen(int fd, int backlog)
 	ret = next()->listen(fd, backlog);
 	/* FD_OTHER by now: what it is, is asked when somebody wants to know */
 	if (!ret && e && !fd_sock(fd) && ports_any() && !stackmap_vforked) {
-		e->kind = FD_UNKNOWN;
+		fd_is(e, FD_UNKNOWN);
 		fd_is_stream(fd);
 	}
 	return ret;
@@ -368,7 +368,7 @@ PUBLIC int close(int fd)
 	if (set)
 		wait_close(fd, set);
 	if (fd_ent(fd))
-		fd_ent(fd)->kind = FD_UNKNOWN;
+		fd_is(fd_ent(fd), FD_UNKNOWN);
 	return next()->close(fd);
 }
 

@@ -98,11 +98,11 @@ bool fd_is_stream(int fd)
 	if (!e)
 		return false;
 	if (e->kind == FD_UNKNOWN) {
-		e->kind = FD_OTHER;
+		fd_is(e, FD_OTHER);
 		domain = option(fd, SO_DOMAIN);
 		if ((domain == AF_INET || domain == AF_INET6) &&
 		    option(fd, SO_PROTOCOL) == IPPROTO_TCP)
-			e->kind = option(fd, SO_ACCEPTCONN) ? FD_LISTENER : FD_TCP;
+			fd_is(e, option(fd, SO_ACCEPTCONN) ? FD_LISTENER : FD_TCP);
 		errno = err;
 	}
 	return e->kind == FD_TCP;
@@ -132,7 +132,7 @@ struct sock *sock_new(int fd, struct set *set)
 	list_init(&s->unread);
 	list_add_tail(&set->socks, &s->in_set);
 	__atomic_store_n(&e->obj, s, __ATOMIC_RELAXED);
-	__atomic_store_n(&e->kind, FD_SOCK, __ATOMIC_RELEASE);
+	fd_is(e, FD_SOCK);
 	return s;
 }
 
@@ -142,8 +142,7 @@ void sock_free(struct sock *s)
 	struct fdent *e = fd_ent(s->fd);
 
 	if (e && e->kind == FD_SOCK && e->obj == s)
-		__atomic_store_n(&e->kind, s->flags & SOCK_NEVER ? FD_OTHER : FD_TCP,
-				 __ATOMIC_RELEASE);
+		fd_is(e, s->flags & SOCK_NEVER ? FD_OTHER : FD_TCP);
 	list_del(&s->in_set);
 	list_del(&s->candidate);
 	list_del(&s->ready);
@@ -185,7 +184,7 @@ struct set *set_new(int fd)
 	list_init(&set->candidates);
 	list_init(&set->ready);
 	__atomic_store_n(&e->obj, set, __ATOMIC_RELAXED);
-	__atomic_store_n(&e->kind, FD_SET, __ATOMIC_RELEASE);
+	fd_is(e, FD_SET);
 	return set;
 }
 
@@ -195,7 +194,7 @@ void set_free(struct set *set)
 	struct fdent *e = fd_ent(set->fd);
 
 	if (e && e->kind == FD_SET && e->obj == set)
-		__atomic_store_n(&e->kind, FD_OTHER, __ATOMIC_RELEASE);
+		fd_is(e, FD_OTHER);
 	list_del(&set->in_port);
 	set->fd = -1;
 	__atomic_store_n(&set->port, NULL, __ATOMIC_RELEASE);

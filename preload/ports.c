@@ -48,7 +48,7 @@ static void mark(int fd)
 	struct fdent *e = fd_ent(fd);
 
 	if (e)
-		e->kind = FD_OURS;
+		fd_is(e, FD_OURS);
 }
 
 /* In the table of descriptors, when that is new */

@@ -278,6 +278,12 @@ static inline enum fd_kind fd_kind(int fd)
 	return e ? (enum fd_kind)__atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) : FD_OTHER;
 }
 
+/* Others look at it without a lock, and then, with one, whether it is still true */
+static inline void fd_is(struct fdent *e, enum fd_kind kind)
+{
+	__atomic_store_n(&e->kind, (uint8_t)kind, __ATOMIC_RELEASE);
+}
+
 /* The sock of a descriptor, or NULL. To be locked, and looked for again then: sock_lock() */
 static inline struct sock *fd_sock(int fd)
 {
@@ -295,6 +301,12 @@ static inline struct set *fd_set_of(int fd)
 	if (!e || __atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) != FD_SET)
 		return NULL;
 	return __atomic_load_n(&e->obj, __ATOMIC_RELAXED);
+}
+
+/* Threads in the kernel's wait count it up without a lock */
+static inline uint32_t set_asked(const struct set *set)
+{
+	return __atomic_load_n(&set->asked, __ATOMIC_RELAXED);
 }
 
 /* ------------------------------------------------------------------- real.c */

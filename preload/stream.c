@@ -294,7 +294,7 @@ static void into_kernel_set(struct sock *s)
 		s->flags |= SOCK_OUTSIDE;
 	else
 		next()->epoll_ctl(s->set->fd, EPOLL_CTL_ADD, s->fd, &ev);
-	s->asked = s->set->asked;
+	s->asked = set_asked(s->set);
 }
 
 /*

@@ -75,7 +75,7 @@ static int add_unknown(int epfd, int fd, struct epoll_event *ev)
 	}
 	ret = next()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev);
 	if (!ret && !s && e && ports_any() && (e->kind == FD_TCP || e->kind == FD_UNKNOWN))
-		e->kind = FD_OTHER;
+		fd_is(e, FD_OTHER);
 	return ret;
 }
 
@@ -88,7 +88,7 @@ static int add_new(struct set *set, int fd, struct epoll_event *ev)
 		return add_unknown(set->fd, fd, ev);
 	s->events = ev->events | EPOLLERR | EPOLLHUP;
 	s->data = ev->data.u64;
-	s->asked = set->asked;
+	s->asked = set_asked(set);
 	s->flags = SOCK_IN_SET;
 	/* The thread that drives the set is known, and the kernel need not hear of it */
 	if (set->port && !set->never && !set->port->dead && fd_is_nonblock(fd) && stream_attach(s)) {
@@ -110,7 +110,7 @@ static void set_interest(struct sock *s, const struct epoll_event *ev)
 {
 	s->events = ev->events | EPOLLERR | EPOLLHUP;
 	s->data = ev->data.u64;
-	s->asked = s->set->asked;
+	s->asked = set_asked(s->set);
 	if (s->flags & SOCK_ATTACHED)
 		renew(s);
 }
@@ -304,7 +304,7 @@ void wait_never(int fd, struct set *set, const char *why)
 		return;
 	/* Where something cannot be made plain yet, its port goes on being driven */
 	if (!set->never && all_plain(set, why)) {
-		set->never = true;
+		__atomic_store_n(&set->never, true, __ATOMIC_RELAXED);
 		trace(fd, "is an epoll set of the kernel's alone: %s", why);
 		while (!list_empty(&set->candidates))
 			list_del(set->candidates.next);
@@ -420,7 +420,7 @@ void fd_new(int fd, enum fd_kind kind)
 	}
 	e->nonblock = 0;
 	e->accepted = false;
-	__atomic_store_n(&e->kind, kind, __ATOMIC_RELEASE);
+	fd_is(e, kind);
 }
 
 /* ------------------------------------------------------------------ readiness */
@@ -484,7 +484,7 @@ static void attach_candidates(struct set *set)
 			continue;
 		list_del(&s->candidate);
 		/* Nobody here knows whether the kernel has disarmed it: EPOLL_CTL_MOD will */
-		if ((s->events & EPOLLONESHOT) && !(s->flags & SOCK_OUTSIDE) && s->asked != set->asked)
+		if ((s->events & EPOLLONESHOT) && !(s->flags & SOCK_OUTSIDE) && s->asked != set_asked(set))
 			continue;
 		if (!fd_is_nonblock(s->fd) || !stream_attach(s))
 			continue;
@@ -600,7 +600,7 @@ static int both(struct set *set, struct epoll_event *ev, int max)
 {
 	int n, m;
 
-	set->asked++;
+	__atomic_fetch_add(&set->asked, 1, __ATOMIC_RELAXED);
 
 	if (set->ours_first) {
 		n = harvest(set, ev, max);

@@ -85,7 +85,7 @@ struct side {
 /**
  * struct config - what the command line and the environment say
  * @port: there is a port, so that the fast side must be fast
- * @no_urgent: no urgent data among random operations
+ * @no_urgent: no urgent data from the peer among random operations
  * @exact: no edge more than the kernel tells
  */
 extern struct config {

@@ -315,7 +315,7 @@ static bool make_rest(struct op *op)
 		return true;
 	case OP_URGENT:
 		op->how = rng_below(&rng, 2);
-		if (config.no_urgent || (op->how ? m.shut_out : m.peer_fin || m.peer_gone))
+		if (op->how ? m.shut_out : m.peer_fin || m.peer_gone || config.no_urgent)
 			return false;
 		SAY("%s urgent byte", op->how ? "an" : "the peer's");
 		return true;

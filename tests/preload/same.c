@@ -27,7 +27,7 @@ static const char usage[] =
 	"  --case TEXT    only those whose name has this in it; and no batches\n"
 	"  --not TEXT     but those (several times)\n"
 	"  --exact        an edge that the kernel does not tell is wrong, too\n"
-	"  --no-urgent    no urgent data among random operations\n"
+	"  --no-urgent    no urgent data from the peer among random operations: it is known to differ\n"
 	"  --list         names of the scenarios\n"
 	"  --verbose      each operation\n";
 

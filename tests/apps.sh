@@ -12,6 +12,7 @@ guest=${1:?which guest?} kills=${2:-20}
 # ------------------------------------------------------------------- two queues
 # Whether both ports have had something since they were opened
 both() { inside 'stackmap stats --json' | jq -e '[.ports[].stats.rx_slots > 10] | length == 2 and all' >/dev/null; }
+both_slots() { inside 'stackmap stats --json' | jq '[.ports[].stats.rx_slots] | add'; }
 if inside '[ -e /sys/class/net/eth0/queues/rx-1 ]'; then
   start "stackmap run --trace -- memcached -u nobody -t 2 -l 0.0.0.0 -p 8080 -m 64"
   load --protocol memcached --connections 64 && both
@@ -30,6 +31,23 @@ if inside '[ -e /sys/class/net/eth0/queues/rx-1 ]'; then
   sleep 1
   min=20 load --connections 64
   ok 'nginx: and it serves with new workers'
+  stop
+  # Another nginx in place of this one. It gives a new one of its environment only what it is told to (man 7 stackmap-preload)
+  inside "sed -i '1i env LD_PRELOAD;env STACKMAP_PORTS;env STACKMAP_LOCK;env STACKMAP_SPIN;env STACKMAP_TRACE;' /root/nginx.conf"
+  start "stackmap run --trace -- bench-nginx --size 64 --workers 2"
+  host build/bench-load --seconds 6 --warmup 0 --connections 16 --per-connection 10.77.0.2 8080 >"$tmp/load" & load=$!
+  sleep 1
+  inside 'cd /tmp/nginx && old=$(cat /tmp/app.pid) && kill -USR2 $old || exit 1
+    for i in {1..100}; do [ -s nginx.pid.oldbin ] && [ -s nginx.pid ] && break; sleep 0.1; done
+    cat nginx.pid >/tmp/app.pid; kill -QUIT $old; for i in {1..100}; do kill -0 $old 2>/dev/null || exit 0; sleep 0.1; done; exit 1'
+  ok 'nginx: another one takes its place'
+  wait $load
+  awk '{ print; exit $8 > 0 || $2 < 20 }' "$tmp/load"
+  ok 'nginx: no request fails meanwhile'
+  sleep 1
+  before=$(both_slots)
+  min=20 load --connections 64 && (($(both_slots) > before + 50))
+  ok 'nginx: the new one serves over the ports of the old one'
   stop
   start "stackmap run --queues 1 -- memcached -u nobody -t 2 -l 0.0.0.0 -p 8080 -m 64"
   load --protocol memcached --connections 64 && [[ $(inside 'stackmap list | wc -l') = 1 ]]

@@ -5,7 +5,7 @@
 # make kmod       stackmap.ko for a kernel that vm/kernel unpacks (FLAVOUR=cloud, 7.3-cloud, 6.1-amd64 ...)
 # make demo       what ./demo does, with what it needs installed
 # make check      what ./check does, likewise
-# make check-apps    CPython's own tests of sockets: plain, with the preload library, and with a port
+# make check-apps    programs' own suites: plain, with the preload library, and with ports; sanitizers; a cluster
 # make check-debug   the guest suite on kernels that look for errors (scripts/setup debug; KERNEL_SERIES=7.3)
 # make bench      stackmap and its rivals in full (ROUNDS=3)
 # make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
@@ -163,6 +163,9 @@ check: everything-quickly
 check-apps: everything-quickly
 	tests/suites/run
 	tests/profiles
+	tests/preload/run --way asan --mem 3072
+	tests/preload/run --way tsan --mem 4096 --cpus 2
+	tests/cluster
 check-debug: everything-quickly
 	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug nics
 bench: everything

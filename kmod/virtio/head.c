@@ -58,6 +58,7 @@ struct sk_buff *sm_virtio_head_skb(struct sm_virtio_heads *h)
 	struct sk_buff *skb;
 	void *head;
 
+	BUILD_BUG_ON(NET_SKB_PAD + SM_VIRTIO_HEAD > SKB_WITH_OVERHEAD(SM_VIRTIO_HEAD_SIZE));
 	if (!h->left && unlikely(!sm_virtio_heads_turn(h)))
 		return NULL;
 	head = page_address(h->page[h->at]) + --h->left * SM_VIRTIO_HEAD_SIZE;

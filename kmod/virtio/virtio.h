@@ -37,12 +37,13 @@
 #define SM_VIRTIO_SMALL_PAGES	32
 /*
  * The head of a received packet: what is copied to be parsed, which is room for all headers of
- * a TCP packet and more. So many are on a page; so many pages go round for a pair
+ * a TCP packet and more. So many are on a page, as of the kernel's own small ones
+ * (page_frag_alloc_1k() in net/core/skbuff.c): one that waits in a socket keeps the memory
+ * of three others from the system, for which nobody is charged. So many pages go round
  */
 #define SM_VIRTIO_HEAD		256
-#define SM_VIRTIO_HEAD_SIZE	(SKB_DATA_ALIGN(NET_SKB_PAD + SM_VIRTIO_HEAD) + \
-				 SKB_DATA_ALIGN(sizeof(struct skb_shared_info)))
-#define SM_VIRTIO_HEADS		((u32)(PAGE_SIZE / SM_VIRTIO_HEAD_SIZE))
+#define SM_VIRTIO_HEADS		4u
+#define SM_VIRTIO_HEAD_SIZE	((u32)PAGE_SIZE / SM_VIRTIO_HEADS)
 #define SM_VIRTIO_HEAD_PAGES	16
 /* Without memory for receive buffers, or for what is to be sent: when to try again */
 #define SM_VIRTIO_RETRY		(HZ / 10)

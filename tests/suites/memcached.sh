@@ -6,6 +6,8 @@ suite_cases=()
 suite_stage() {
   mkdir -p "$stage/memcached" "$stage/usr/share/perl" "$stage/usr/lib/x86_64-linux-gnu"
   cp -r "$source"/{t,timedrun} "$stage/memcached/"
+  # By TCP, and without what Debian's is not built with
+  sed -i 's/^\(    my \$unix_socket_disabled *=\).*/\1 1;/; /-o relaxed_privileges/d' "$stage/memcached/t/lib/MemcachedTest.pm"
   cp -rL "$root"/usr/share/perl/. "$stage/usr/share/perl/"
   cp -rL "$root"/usr/lib/x86_64-linux-gnu/{perl,perl-base} "$stage/usr/lib/x86_64-linux-gnu/"
   cp -L "$root/usr/bin/perl" "$stage/usr/bin/"
@@ -19,5 +21,5 @@ suite_has() { [[ -e $source/t/$1.t ]]; }
 suite_command() {
   echo "cd /memcached && UNDER='$2' timeout 200 perl -I t/lib t/$1.t >/tmp/output 2>&1; s=\$?; cat /tmp/output
     sed -n 's/^\(ok\|not ok\) \([0-9]*\).*/\1 \2/; s/^ok \(.*\)/$1.\1 ok/p; s/^not ok \(.*\)/$1.\1 failed/p' /tmp/output >/tmp/results
-    echo $1.status \$s >>/tmp/results"
+    if grep -q '^1\.\.0 # [Ss][Kk][Ii][Pp]' /tmp/output; then echo $1.all skipped; else echo $1.status \$s; fi >>/tmp/results"
 }

@@ -15,34 +15,57 @@
 
 #include "virtio.h"
 
+/* Whether nobody has a piece of the page any more */
+static bool sm_virtio_head_idle(struct page *page)
+{
+	/* Nobody can get a reference but from one who has one */
+	if (!page || page_ref_count(page) != 1)
+		return false;
+	/* Whoever dropped the last one is done reading and writing */
+	smp_acquire__after_ctrl_dep();
+	return true;
+}
+
+/* Another page in place of one that is in use, or is not there yet */
+static bool sm_virtio_head_replace(struct page **at)
+{
+	struct page *page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
+
+	if (unlikely(!page))
+		return false;
+	/* One of the reserves, for whoever frees memory */
+	if (unlikely(page_is_pfmemalloc(page))) {
+		put_page(page);
+		return false;
+	}
+	if (*at)
+		put_page(*at);
+	*at = page;
+	return true;
+}
+
 /* The next page, with a reference for each of its pieces. Returns false when there is none */
 static noinline bool sm_virtio_heads_turn(struct sm_virtio_heads *h)
 {
-	struct page **at, *page;
+	bool short_of_memory = false;
+	u32 i;
 
-	h->at = (h->at + 1) % SM_VIRTIO_HEAD_PAGES;
-	at = &h->page[h->at];
-	page = *at;
-	/* Nobody can get a reference but from one who has one */
-	if (likely(page && page_ref_count(page) == 1)) {
-		/* Whoever dropped the last one is done reading and writing */
-		smp_acquire__after_ctrl_dep();
-	} else {
-		if (page)
-			put_page(page);
-		page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
-		/* One of the reserves, for whoever frees memory, is used once */
-		if (unlikely(page && page_is_pfmemalloc(page))) {
-			put_page(page);
-			page = NULL;
+	for (i = 0; i < SM_VIRTIO_HEAD_PAGES; i++) {
+		struct page **at;
+
+		h->at = (h->at + 1) % SM_VIRTIO_HEAD_PAGES;
+		at = &h->page[h->at];
+		if (unlikely(!sm_virtio_head_idle(*at))) {
+			/* Then another of those that are there may be idle */
+			short_of_memory = short_of_memory || !sm_virtio_head_replace(at);
+			if (short_of_memory)
+				continue;
 		}
-		*at = page;
-		if (unlikely(!page))
-			return false;
+		page_ref_add(*at, SM_VIRTIO_HEADS);
+		h->left = SM_VIRTIO_HEADS;
+		return true;
 	}
-	page_ref_add(page, SM_VIRTIO_HEADS);
-	h->left = SM_VIRTIO_HEADS;
-	return true;
+	return false;
 }
 
 /**

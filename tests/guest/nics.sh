@@ -300,9 +300,6 @@ with_owner() { # NAME ON_MS OFF_MS
 }
 
 exec 9>&1
-# Each ping would turn the time stamps of packets on and off, which patches the kernel's code for each packet: more than the
-# emulator of several processors can bear ("Oops: int3", vm/README.md). So they are on all the time
-setsid ping -n -q -i 3600 127.0.0.1 >/dev/null 2>&1 </dev/null &
 trap finish EXIT
 [[ $driver != veth ]] || { veth_make && addresses; }
 prepare

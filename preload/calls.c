@@ -64,7 +64,7 @@ static bool never(int fd, const char *why)
 		return stream_plain(fd, s, why, true);
 	if (set)
 		wait_never(fd, set, why);
-	else if (e && ports_any() && !stackmap_vforked && e->kind != FD_OURS)
+	else if (e && ports_any() && !stackmap_vforked && ent_kind(e) != FD_OURS)
 		fd_is(e, FD_OTHER);
 	return true;
 }
@@ -138,7 +138,7 @@ static int accepted(int listener, int fd, int nonblock)
 	fd_new(fd, fd_kind(listener) == FD_LISTENER ? FD_TCP : FD_UNKNOWN);
 	fd_set_nonblock(fd, nonblock);
 	if (fd_ent(fd))
-		fd_ent(fd)->accepted = true;
+		ent_is_accepted(fd_ent(fd), true);
 	return fd;
 }
 
@@ -404,7 +404,7 @@ static int close_all(unsigned int first, unsigned int last, unsigned int flags)
 			if (!flags && !stackmap_vforked && (kind == FD_SOCK || kind == FD_SET))
 				close((int)fd);
 			else if (!flags && !stackmap_vforked && kind != FD_UNKNOWN)
-				fd_table[fd].kind = FD_UNKNOWN;
+				fd_is(&fd_table[fd], FD_UNKNOWN);
 			continue;
 		}
 		if (fd > from)
@@ -450,7 +450,7 @@ PUBLIC int connect(int fd, const struct sockaddr *addr, socklen_t len)
 		never(fd, "connect(AF_UNSPEC)");
 	plain(fd, "connect()");
 	if (fd_ent(fd) && !stackmap_vforked)
-		fd_ent(fd)->accepted = false;
+		ent_is_accepted(fd_ent(fd), false);
 	ret = next()->connect(fd, addr, len);
 	s = fd_sock(fd);
 	if (s && (!ret || errno == EINPROGRESS)) {

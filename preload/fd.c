@@ -60,17 +60,22 @@ void fd_reset(void)
 bool fd_is_nonblock(int fd)
 {
 	struct fdent *e = fd_ent(fd);
+	uint8_t known = 0, is;
+	int flags;
 
 	if (!e)
 		return false;
-	if (!e->nonblock) {
-		int flags = next()->fcntl(fd, F_GETFL);
-
-		if (flags < 0)
-			return false;
-		e->nonblock = flags & O_NONBLOCK ? 2 : 1;
-	}
-	return e->nonblock == 2;
+	is = __atomic_load_n(&e->nonblock, __ATOMIC_RELAXED);
+	if (is)
+		return is == 2;
+	flags = next()->fcntl(fd, F_GETFL);
+	if (flags < 0)
+		return false;
+	is = flags & O_NONBLOCK ? 2 : 1;
+	/* Another thread may have changed it since */
+	if (!__atomic_compare_exchange_n(&e->nonblock, &known, is, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		is = known;
+	return is == 2;
 }
 
 void fd_set_nonblock(int fd, bool nonblock)
@@ -78,7 +83,7 @@ void fd_set_nonblock(int fd, bool nonblock)
 	struct fdent *e = fd_ent(fd);
 
 	if (e)
-		e->nonblock = nonblock ? 2 : 1;
+		__atomic_store_n(&e->nonblock, nonblock ? 2 : 1, __ATOMIC_RELAXED);
 }
 
 static int option(int fd, int name)
@@ -97,7 +102,7 @@ bool fd_is_stream(int fd)
 
 	if (!e)
 		return false;
-	if (e->kind == FD_UNKNOWN) {
+	if (ent_kind(e) == FD_UNKNOWN) {
 		fd_is(e, FD_OTHER);
 		domain = option(fd, SO_DOMAIN);
 		if ((domain == AF_INET || domain == AF_INET6) &&
@@ -105,7 +110,7 @@ bool fd_is_stream(int fd)
 			fd_is(e, option(fd, SO_ACCEPTCONN) ? FD_LISTENER : FD_TCP);
 		errno = err;
 	}
-	return e->kind == FD_TCP;
+	return ent_kind(e) == FD_TCP;
 }
 
 struct sock *sock_new(int fd, struct set *set)
@@ -141,7 +146,7 @@ void sock_free(struct sock *s)
 {
 	struct fdent *e = fd_ent(s->fd);
 
-	if (e && e->kind == FD_SOCK && e->obj == s)
+	if (e && ent_kind(e) == FD_SOCK && e->obj == s)
 		fd_is(e, s->flags & SOCK_NEVER ? FD_OTHER : FD_TCP);
 	list_del(&s->in_set);
 	list_del(&s->candidate);
@@ -161,7 +166,6 @@ struct set *set_new(int fd)
 {
 	struct fdent *e = fd_ent(fd);
 	struct set *set;
-	uint32_t waiters;
 
 	if (!e)
 		return NULL;
@@ -174,10 +178,7 @@ struct set *set_new(int fd)
 		set = calloc(1, sizeof(*set));
 	if (!set)
 		return NULL;
-	/* (Of one that was closed somebody may still be in a wait, and counted) */
-	waiters = set->waiters;
-	memset(set, 0, sizeof(*set));
-	__atomic_store_n(&set->waiters, waiters, __ATOMIC_SEQ_CST);
+	memset(set, 0, offsetof(struct set, asked));
 	set->fd = fd;
 	list_init(&set->in_port);
 	list_init(&set->socks);
@@ -193,7 +194,7 @@ void set_free(struct set *set)
 {
 	struct fdent *e = fd_ent(set->fd);
 
-	if (e && e->kind == FD_SET && e->obj == set)
+	if (e && ent_kind(e) == FD_SET && e->obj == set)
 		fd_is(e, FD_OTHER);
 	list_del(&set->in_port);
 	set->fd = -1;

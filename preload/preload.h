@@ -142,26 +142,27 @@ struct port {
  * @fd: its descriptor, the kernel's: it has all that is plain
  * @port: who drives it, or NULL
  * @never: it is the kernel's alone: dup()ed, nested, or two threads wait for it
- * @waiters: threads that are in the kernel's wait for it
  * @ours_first: in the next wait attached sockets have their turn before plain ones
  * @in_port: in port->sets
  * @socks: all that are in it or attached for it
  * @candidates: of these, plain ones that may be attached
- * @asked: how often the kernel was asked what is ready: that may have disarmed something
  * @ready: attached ones that are ready, or were
+ * @asked: how often the kernel was asked what is ready: that may have disarmed something. (From here on what the next one
+ *	to have this memory finds as it is: who is still in a wait for this one counts without a lock)
+ * @waiters: threads that are in the kernel's wait for it
  */
 struct set {
 	int fd;
 	struct port *port;
 	bool never;
 	bool ours_first;
-	uint32_t asked;
-	uint32_t waiters;
 	struct link in_port;
 	struct link socks;
 	struct link candidates;
 	struct link ready;
 	struct set *next_free;
+	uint32_t asked;
+	uint32_t waiters;
 };
 
 /* struct sock.flags */
@@ -271,11 +272,16 @@ static inline struct fdent *fd_ent(int fd)
 	return likely((uint32_t)fd < fd_count) ? &fd_table[fd] : NULL;
 }
 
+static inline enum fd_kind ent_kind(const struct fdent *e)
+{
+	return (enum fd_kind)__atomic_load_n(&e->kind, __ATOMIC_ACQUIRE);
+}
+
 static inline enum fd_kind fd_kind(int fd)
 {
 	const struct fdent *e = fd_ent(fd);
 
-	return e ? (enum fd_kind)__atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) : FD_OTHER;
+	return e ? ent_kind(e) : FD_OTHER;
 }
 
 /* Others look at it without a lock, and then, with one, whether it is still true */
@@ -284,12 +290,17 @@ static inline void fd_is(struct fdent *e, enum fd_kind kind)
 	__atomic_store_n(&e->kind, (uint8_t)kind, __ATOMIC_RELEASE);
 }
 
+static inline void ent_is_accepted(struct fdent *e, bool accepted)
+{
+	__atomic_store_n(&e->accepted, accepted, __ATOMIC_RELAXED);
+}
+
 /* The sock of a descriptor, or NULL. To be locked, and looked for again then: sock_lock() */
 static inline struct sock *fd_sock(int fd)
 {
 	const struct fdent *e = fd_ent(fd);
 
-	if (likely(!e) || __atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) != FD_SOCK)
+	if (likely(!e) || ent_kind(e) != FD_SOCK)
 		return NULL;
 	return __atomic_load_n(&e->obj, __ATOMIC_RELAXED);
 }
@@ -298,7 +309,7 @@ static inline struct set *fd_set_of(int fd)
 {
 	const struct fdent *e = fd_ent(fd);
 
-	if (!e || __atomic_load_n(&e->kind, __ATOMIC_ACQUIRE) != FD_SET)
+	if (!e || ent_kind(e) != FD_SET)
 		return NULL;
 	return __atomic_load_n(&e->obj, __ATOMIC_RELAXED);
 }

@@ -231,7 +231,7 @@ static bool is_connecting(int fd)
 	int err = errno;
 	bool is;
 
-	if (fd_ent(fd)->accepted)
+	if (__atomic_load_n(&fd_ent(fd)->accepted, __ATOMIC_RELAXED))
 		return false;
 	is = getpeername(fd, (struct sockaddr *)&addr, &len) && errno == ENOTCONN;
 	errno = err;

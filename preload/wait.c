@@ -74,7 +74,7 @@ static int add_unknown(int epfd, int fd, struct epoll_event *ev)
 		return -1;
 	}
 	ret = next()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev);
-	if (!ret && !s && e && ports_any() && (e->kind == FD_TCP || e->kind == FD_UNKNOWN))
+	if (!ret && !s && e && ports_any() && (ent_kind(e) == FD_TCP || ent_kind(e) == FD_UNKNOWN))
 		fd_is(e, FD_OTHER);
 	return ret;
 }
@@ -412,14 +412,14 @@ void fd_new(int fd, enum fd_kind kind)
 
 	if (!e || stackmap_vforked)
 		return;
-	if (unlikely(e->kind == FD_SOCK || e->kind == FD_SET)) {
+	if (unlikely(ent_kind(e) == FD_SOCK || ent_kind(e) == FD_SET)) {
 		int err = errno;
 
 		forget(fd);
 		errno = err;
 	}
-	e->nonblock = 0;
-	e->accepted = false;
+	__atomic_store_n(&e->nonblock, 0, __ATOMIC_RELAXED);
+	ent_is_accepted(e, false);
 	fd_is(e, kind);
 }
 

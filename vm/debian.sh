@@ -21,18 +21,20 @@ debian_releases() {
   printf '%s\n' trixie-backports sid trixie bookworm | grep -vxF "${own:--}"
 }
 
-# debian_sources SUITE: lines for sources.list
+# debian_sources SUITE [deb-src]: lines for sources.list, of packages or of their sources
 debian_sources() {
   local key='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
-  echo "deb $key $(debian_mirror debian) $1 main"
+  echo "${2:-deb} $key $(debian_mirror debian) $1 main"
   # Those that are not released, and backports, have their updates in themselves
-  case $1 in *-backports | sid) ;; *) echo "deb $key $(debian_mirror debian-security) $1-security main" ;; esac
+  case $1 in *-backports | sid) ;; *) echo "${2:-deb} $key $(debian_mirror debian-security) $1-security main" ;; esac
 }
 
-# debian_apt SUITE [anew]: sets apt to the options with which apt-get and apt-cache know that suite, and no other. Its
-# lists are fetched if there are none of the last day, or anew. SUITE host: this machine's own, and no options.
+# debian_apt SUITE [anew|deb-src]: sets apt to the options with which apt-get and apt-cache know that suite, and no other; or
+# its source packages. The lists are fetched if there are none of the last day, or anew. SUITE host: this machine's own, and
+# no options.
 debian_apt() {
-  local suite=$1 dir=$build/kernel/apt-$1
+  local suite=$1 type=deb dir=$build/kernel/apt-$1
+  [[ ${2:-} != deb-src ]] || { type=deb-src dir+=-sources; set -- "$1"; }
   apt=(-qq -o APT::Sandbox::User=root)
   if [[ $suite == host ]]; then
     [[ ! ${2:-} ]] || timeout 300 apt-get "${apt[@]}" update >&2 || { echo "$prog: apt-get update failed" >&2; return 1; }
@@ -45,7 +47,7 @@ debian_apt() {
     exec 8>"$dir/.lock"
     flock -w 600 8 || { echo "$prog: another has been fetching the lists of $suite for ten minutes" >&2; exit 1; }
     [[ ${2:-} || ! $(find "$dir/updated" -mmin -1440 2>/dev/null) ]] || exit 0
-    debian_sources "$suite" >"$dir/list"
+    debian_sources "$suite" $type >"$dir/list"
     echo "$prog: fetching the package lists of Debian's $suite" >&2
     timeout 300 apt-get "${apt[@]}" update >&2 || { echo "$prog: apt-get update failed for $suite" >&2; exit 1; }
     touch "$dir/updated"

@@ -18,7 +18,10 @@
 /* Whether nobody has a piece of the page any more */
 static bool sm_virtio_head_idle(struct page *page)
 {
-	/* Nobody can get a reference but from one who has one */
+	/*
+	 * Nobody gets a piece but from here. (Who walks through memory may have a reference
+	 * for a moment: then it is taken for in use, or has one more)
+	 */
 	if (!page || page_ref_count(page) != 1)
 		return false;
 	/* Whoever dropped the last one is done reading and writing */

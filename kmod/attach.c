@@ -9,6 +9,7 @@
 
 #include "lsm.h"
 #include "port.h"
+#include "trace.h"
 
 static atomic_t sm_gen = ATOMIC_INIT(0);
 
@@ -119,14 +120,14 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 {
 	struct socket *sock;
 	struct sm_sock *ss;
-	struct sock *sk;
-	int err;
+	struct sock *sk = NULL;
+	int err = -ENODEV;
 
 	if (!READ_ONCE(port->nic.dev))
-		return -ENODEV;
+		goto out;
 	sock = sockfd_lookup(fd, &err);
 	if (!sock)
-		return err;
+		goto out;
 	sk = sock->sk;
 	err = sm_sock_check(port, sock);
 	if (err)
@@ -147,6 +148,10 @@ int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
 	if (err)
 		kfree(ss);
 put_fd:
+	trace_stackmap_attach(port, fd, sk, err ? 0 : *gen, err);
 	sockfd_put(sock);
+	return err;
+out:
+	trace_stackmap_attach(port, fd, NULL, 0, err);
 	return err;
 }

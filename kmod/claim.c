@@ -9,14 +9,40 @@
 
 #include <linux/sched.h>
 
+#include "trace.h"
+
+/* So many stalls in so long are told in the kernel's log */
+#define SM_STALLS	200
+#define SM_STALLS_IN	(10 * HZ)
+
 /* No claims: the machine goes to sleep, or down. Read with a port's lock held */
 static bool sm_claims_frozen;
 
+/* The NIC is not claimed any more. With the port's lock held */
+static void sm_claim_ended(struct sm_port *port, u32 why)
+{
+	if (!port->held)
+		return;
+	port->held = false;
+	port->count.released[why]++;
+	trace_stackmap_release(port, why);
+}
+
 /* With the port's lock held */
-static void sm_claim_release(struct sm_port *port)
+static void sm_claim_release(struct sm_port *port, u32 why)
 {
 	if (port->nic.claimed)
 		port->nic.ops->release(&port->nic);
+	sm_claim_ended(port, why);
+}
+
+/**
+ * sm_claim_lost() - the NIC's poll has found that the claim must be given up
+ * @port: the port, locked
+ */
+void sm_claim_lost(struct sm_port *port)
+{
+	sm_claim_ended(port, STACKMAP_RELEASED_WANTED);
 }
 
 /*
@@ -43,11 +69,31 @@ static void sm_claim_send_early(struct sm_port *port)
  * In a tick. What the owner commits shortly afterwards, as it has synced just before, is seen once more
  * after as long as it may stall
  */
-static void sm_claim_give_up(struct sm_port *port)
+static void sm_claim_give_up(struct sm_port *port, u32 why)
 {
-	sm_claim_release(port);
+	sm_claim_release(port, why);
 	sm_claim_send_early(port);
 	mod_timer(&port->stall_timer, jiffies + port->stall);
+}
+
+/* An owner that stalls again and again is not what its author thinks it is: the log says so */
+static void sm_claim_stalled(struct sm_port *port, u32 why)
+{
+	const struct task_struct *owner = port->owner;
+
+	port->stats.stalls++;
+	trace_stackmap_stall(port, why, jiffies_to_msecs(jiffies - port->drained));
+	if (time_after(jiffies, port->stalls_since + SM_STALLS_IN)) {
+		port->stalls_since = jiffies;
+		port->stalls = 0;
+	}
+	if (++port->stalls == SM_STALLS && port->nic.dev && net_ratelimit())
+		netdev_notice(port->nic.dev,
+			      "stackmap: the owner of queue %u (%s, pid %d) has stalled %u times in %u s: it %s\n",
+			      port->reg.queue, owner ? owner->comm : "?", owner ? owner->tgid : 0,
+			      SM_STALLS, SM_STALLS_IN / HZ,
+			      why == STACKMAP_RELEASED_BLOCKED ? "sleeps in other system calls" :
+								 "syncs too seldom");
 }
 
 /*
@@ -60,6 +106,7 @@ static void sm_stall_check(struct timer_list *timer)
 {
 	struct sm_port *port = timer_container_of(port, timer, stall_timer);
 	struct sm_nic *nic = &port->nic;
+	u32 why;
 
 	/* A sync has it, and looks at the same */
 	if (!spin_trylock(&port->lock)) {
@@ -67,17 +114,20 @@ static void sm_stall_check(struct timer_list *timer)
 		return;
 	}
 	if (!nic->claimed) {
+		sm_claim_lost(port);
 		sm_claim_send_early(port);
 		if (nic->dev && time_before(jiffies, port->drained + 2 * port->stall))
 			mod_timer(timer, jiffies + port->stall);
 	} else if (nic->ops->wanted(nic)) {
-		sm_claim_give_up(port);
+		sm_claim_give_up(port, STACKMAP_RELEASED_WANTED);
 	} else if (time_before(jiffies, port->drained + port->stall) &&
 		   !sm_claim_owner_sleeps(port)) {
 		mod_timer(timer, jiffies + 1);
 	} else {
-		port->stats.stalls++;
-		sm_claim_give_up(port);
+		why = sm_claim_owner_sleeps(port) ? STACKMAP_RELEASED_BLOCKED :
+						    STACKMAP_RELEASED_STALL;
+		sm_claim_stalled(port, why);
+		sm_claim_give_up(port, why);
 	}
 	spin_unlock(&port->lock);
 }
@@ -90,7 +140,7 @@ void sm_claim_sleep(struct sm_port *port)
 {
 	if (port->nic.claimed) {
 		port->stats.sleeps++;
-		sm_claim_release(port);
+		sm_claim_release(port, STACKMAP_RELEASED_SLEEP);
 	}
 }
 
@@ -103,10 +153,17 @@ void sm_claim_sleep(struct sm_port *port)
 bool sm_claim_take(struct sm_port *port)
 {
 	if (unlikely(READ_ONCE(sm_claims_frozen)) || !port->nic.ops->claim(&port->nic)) {
+		port->count.unclaimed++;
+		trace_stackmap_claim(port, false);
 		if (!timer_pending(&port->stall_timer))
 			mod_timer(&port->stall_timer, jiffies + port->stall);
 		return false;
 	}
+	/* Its driver may have taken it back by itself */
+	sm_claim_lost(port);
+	port->held = true;
+	port->count.claims++;
+	trace_stackmap_claim(port, true);
 	port->drained = jiffies;
 	mod_timer(&port->stall_timer, jiffies + 1);
 	return true;
@@ -122,7 +179,7 @@ void sm_claim_set_down(struct sm_port *port, bool down)
 	spin_lock_bh(&port->lock);
 	port->nic.down = down;
 	if (down)
-		sm_claim_release(port);
+		sm_claim_release(port, STACKMAP_RELEASED_DOWN);
 	spin_unlock_bh(&port->lock);
 }
 
@@ -143,7 +200,7 @@ void sm_claim_init(struct sm_port *port)
 void sm_claim_end(struct sm_port *port)
 {
 	spin_lock_bh(&port->lock);
-	sm_claim_release(port);
+	sm_claim_release(port, STACKMAP_RELEASED_CLOSE);
 	port->nic.dev = NULL;
 	spin_unlock_bh(&port->lock);
 	timer_delete_sync(&port->stall_timer);
@@ -165,6 +222,6 @@ void sm_claims_freeze(bool freeze)
 void sm_claim_stop(struct sm_port *port)
 {
 	spin_lock_bh(&port->lock);
-	sm_claim_release(port);
+	sm_claim_release(port, STACKMAP_RELEASED_SUSPEND);
 	spin_unlock_bh(&port->lock);
 }

@@ -11,6 +11,7 @@
 #include <net/tcp.h>
 
 #include "port.h"
+#include "trace.h"
 
 /*
  * Detaching takes two steps. After the first no callback of ours is called any
@@ -21,7 +22,7 @@
  *
  * Return: whether the caller has to take the second step, and no one else.
  */
-static bool sm_detach_begin_locked(struct sm_sock *ss, struct sock *sk)
+static bool sm_detach_begin_locked(struct sm_sock *ss, struct sock *sk, u32 why)
 {
 	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) != ss ||
 	    test_and_set_bit(SM_DETACHING, &ss->bits))
@@ -29,16 +30,17 @@ static bool sm_detach_begin_locked(struct sm_sock *ss, struct sock *sk)
 	sm_hooks_clear(sk);
 	if (sk->sk_state == TCP_LISTEN)
 		set_bit(SM_LISTENED, &ss->bits);
+	trace_stackmap_detach(ss, why);
 	sm_sock_unlink(ss);
 	return true;
 }
 
-static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk)
+static bool sm_detach_begin(struct sm_sock *ss, struct sock *sk, u32 why)
 {
 	bool mine;
 
 	lock_sock(sk);
-	mine = sm_detach_begin_locked(ss, sk);
+	mine = sm_detach_begin_locked(ss, sk, why);
 	release_sock(sk);
 	return mine;
 }
@@ -92,9 +94,9 @@ static void sm_detach_finish(struct sm_sock *ss, struct sock *sk)
 }
 
 /* The caller holds @sk; its reference is dropped */
-static void sm_detach(struct sm_sock *ss, struct sock *sk)
+static void sm_detach(struct sm_sock *ss, struct sock *sk, u32 why)
 {
-	if (sm_detach_begin(ss, sk))
+	if (sm_detach_begin(ss, sk, why))
 		sm_detach_finish(ss, sk);
 	sock_put(sk);
 }
@@ -123,7 +125,7 @@ static int sm_detach_unread(struct sm_sock *ss, struct sock *sk, const struct st
 	err = sm_detach_may_unread(ss, sk, u);
 	if (!err)
 		err = sm_unread_charge(sk, &unread);
-	if (!err && !sm_detach_begin_locked(ss, sk))
+	if (!err && !sm_detach_begin_locked(ss, sk, STACKMAP_DETACHED_ASKED))
 		err = -EBADF;
 	if (!err)
 		sm_unread_put(ss, sk, &unread);
@@ -155,7 +157,7 @@ void sm_sock_detach_stray(struct sock *sk)
 	release_sock(sk);
 	if (stray) {
 		sock_hold(sk);
-		sm_detach(ss, sk);
+		sm_detach(ss, sk, STACKMAP_DETACHED_STRAY);
 	}
 }
 
@@ -184,7 +186,7 @@ void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk)
 		if (sock_flag(old_sk, SOCK_DEAD))
 			sock_put(old_sk);
 		else
-			sm_detach(old, old_sk);
+			sm_detach(old, old_sk, STACKMAP_DETACHED_STRAY);
 	}
 }
 
@@ -212,7 +214,7 @@ int sm_sock_detach(struct sm_port *port, s32 fd, const struct stackmap_unread *u
 		return -EBADF;
 	if (unread)
 		return sm_detach_unread(ss, sk, unread);
-	sm_detach(ss, sk);
+	sm_detach(ss, sk, STACKMAP_DETACHED_ASKED);
 	return 0;
 }
 
@@ -228,7 +230,7 @@ static bool sm_stray_begin(struct sm_sock *ss, struct sock *sk, const struct sm_
 	local_bh_disable();
 	bh_lock_sock(sk);
 	if (!sock_owned_by_user(sk)) {
-		mine = sm_detach_begin_locked(ss, sk);
+		mine = sm_detach_begin_locked(ss, sk, STACKMAP_DETACHED_STRAY);
 	} else {
 		sm_sock_stray(ss);
 		*locked = *locked ?: ss;
@@ -311,7 +313,7 @@ void sm_sock_detach_all(struct sm_port *port)
 		spin_unlock_bh(&port->list_lock);
 		if (!ss)
 			break;
-		if (sk && sm_detach_begin(ss, sk))
+		if (sk && sm_detach_begin(ss, sk, STACKMAP_DETACHED_PORT))
 			list_add_tail(&ss->ready, &begun);	/* ours alone now */
 		else if (sk)
 			sock_put(sk);

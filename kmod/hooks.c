@@ -17,7 +17,9 @@
 #include <linux/slab.h>
 #include <net/tcp.h>
 
+#include "info.h"
 #include "port.h"
+#include "trace.h"
 
 /* The callbacks of every TCP socket that no other upper layer uses */
 static struct {
@@ -187,9 +189,20 @@ static void sm_ulp_release(struct sock *sk)
 	rcu_assign_sk_user_data(sk, NULL);
 	RCU_INIT_POINTER(icsk->icsk_ulp_data, NULL);
 	if (ss && !test_bit(SM_DETACHING, &ss->bits)) {
+		trace_stackmap_detach(ss, STACKMAP_DETACHED_CLOSED);
 		sm_sock_unlink(ss);
 		kfree_rcu(ss, rcu);
 	}
+}
+
+static int sm_ulp_info(struct sock *sk, struct sk_buff *skb)
+{
+	return sm_info_diag(sk, skb);
+}
+
+static size_t sm_ulp_info_size(const struct sock *sk)
+{
+	return sm_info_diag_size();
 }
 
 static struct tcp_ulp_ops sm_ulp __read_mostly = {
@@ -198,6 +211,8 @@ static struct tcp_ulp_ops sm_ulp __read_mostly = {
 	.init = sm_ulp_init,
 	.clone = sm_ulp_clone,
 	.release = sm_ulp_release,
+	.get_info = sm_ulp_info,
+	.get_info_size = sm_ulp_info_size,
 };
 
 /**

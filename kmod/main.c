@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "info.h"
 #include "port.h"
 #include "stackmap_version.h"
 
@@ -139,6 +140,21 @@ static int sm_ioctl_info(void __user *arg)
 	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
 }
 
+/* Too large for the stack */
+static int sm_ioctl_detail(void __user *arg)
+{
+	struct stackmap_detail *d = memdup_user(arg, sizeof(*d));
+	int err;
+
+	if (IS_ERR(d))
+		return PTR_ERR(d);
+	err = sm_ports_detail(d);
+	if (!err && copy_to_user(arg, d, sizeof(*d)))
+		err = -EFAULT;
+	kfree(d);
+	return err;
+}
+
 static int sm_ioctl_sync(struct sm_port *port, void __user *arg)
 {
 	struct stackmap_sync sync;
@@ -170,6 +186,8 @@ static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return sm_ioctl_register(file->private_data, uarg);
 	case STACKMAP_IOC_INFO:
 		return sm_ioctl_info(uarg);
+	case STACKMAP_IOC_DETAIL:
+		return sm_ioctl_detail(uarg);
 	case STACKMAP_IOC_WAKE:
 		if (!port)
 			return -ENXIO;
@@ -199,6 +217,14 @@ static int sm_mmap(struct file *file, struct vm_area_struct *vma)
 	return port ? sm_port_mmap(port, vma) : -ENXIO;
 }
 
+static void sm_show_fdinfo(struct seq_file *seq, struct file *file)
+{
+	struct sm_port *port = sm_port_of(file);
+
+	if (port)
+		sm_info_show(seq, port);
+}
+
 static const struct file_operations sm_fops = {
 	.owner = THIS_MODULE,
 	.open = sm_open,
@@ -206,6 +232,7 @@ static const struct file_operations sm_fops = {
 	.unlocked_ioctl = sm_ioctl,
 	.poll = sm_poll,
 	.mmap = sm_mmap,
+	.show_fdinfo = sm_show_fdinfo,
 };
 
 static struct miscdevice sm_misc = {

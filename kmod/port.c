@@ -13,6 +13,8 @@
 #include <linux/pid.h>
 #include <linux/sched/task.h>
 
+#include "trace.h"
+
 /* With sync_mutex held */
 static noinline void sm_port_set_owner(struct sm_port *port)
 {
@@ -38,6 +40,8 @@ static void sm_port_run_nic(struct sm_port *port)
 		port->drained = jiffies;
 	port->stats.nic_packets += work;
 	port->stats.nic_polls++;
+	if (unlikely(!nic->claimed))
+		sm_claim_lost(port);
 }
 
 /* Whether from @from it is at most as far to @x as to @to, in a ring */
@@ -140,15 +144,22 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 	return n;
 }
 
+/* When a sync began to wait, or 0; and how far that got: by local_clock() */
+struct sm_wait {
+	u64 since;
+	u64 now;
+};
+
 /*
  * Nothing came: whether the sync has waited for as long as it may. A function of
  * its own, as bench/instructions counts its calls: the rounds in vain.
  */
-static noinline bool sm_port_waited(u64 *end, u32 wait_us)
+static noinline bool sm_port_waited(struct sm_wait *wait, u32 wait_us)
 {
-	if (*end)
-		return local_clock() >= *end;
-	*end = local_clock() + wait_us * NSEC_PER_USEC;
+	wait->now = local_clock();
+	if (wait->since)
+		return sm_ns_between(wait->since, wait->now) >= wait_us * NSEC_PER_USEC;
+	wait->since = wait->now;
 	return false;
 }
 
@@ -170,6 +181,47 @@ static void sm_port_begin_batch(struct sm_port *port)
 	port->refused = 0;
 }
 
+/* What it did before the sync, to tell what it did in it */
+struct sm_sync {
+	u64 begin;
+	u64 packets;
+	u64 segments;
+	u32 sent;
+};
+
+static void sm_port_sync_begins(struct sm_port *port, struct sm_sync *s)
+{
+	s->begin = local_clock();
+	s->packets = port->stats.nic_packets;
+	s->segments = port->count.tx_segments;
+}
+
+/* With the port's lock held. @got: receive slots, @ret: what the sync has come to */
+static void sm_port_sync_ends(struct sm_port *port, const struct sm_sync *s,
+			      const struct sm_wait *wait, u32 got, int ret)
+{
+	struct sm_counts *c = &port->count;
+	u64 now = local_clock();
+	u64 away = c->synced ? sm_ns_between(c->synced, s->begin) : 0;
+	u64 took = sm_ns_between(s->begin, now);
+
+	port->stats.syncs++;
+	if (got)
+		sm_count_batch(c, got);
+	else if (!s->sent)
+		port->stats.empty_syncs++;
+	c->sync_ns += took;
+	sm_count_time(c->sync_times, took);
+	if (likely(c->synced)) {
+		c->away_ns += away;
+		sm_count_time(c->away_times, away);
+	}
+	c->synced = now;
+	c->wait_ns += wait->now - wait->since;
+	trace_stackmap_sync(port, s->sent, got, c->tx_segments - s->segments,
+			    port->stats.nic_packets - s->packets, took, ret);
+}
+
 /**
  * sm_port_sync() - STACKMAP_IOC_SYNC
  * @port: the port
@@ -180,10 +232,11 @@ static void sm_port_begin_batch(struct sm_port *port)
  */
 int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 {
-	u32 tx_head, rx_head, sent, got = 0;
+	u32 tx_head, rx_head, got = 0;
 	u32 wait_us = sync->wait_us, told = 0;
+	struct sm_wait wait = { 0 };
 	struct file *watch = NULL;
-	u64 end = 0;
+	struct sm_sync s;
 	int n;
 
 	if ((sync->flags & ~(STACKMAP_SYNC_SLEEP | STACKMAP_SYNC_WATCH)) || sync->reserved ||
@@ -214,7 +267,8 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 	port->rx.head = rx_head;
 	sm_port_begin_batch(port);
 	port->early = false;
-	sent = (tx_head - port->tx.tail) & port->tx.mask;
+	sm_port_sync_begins(port, &s);
+	s.sent = (tx_head - port->tx.tail) & port->tx.mask;
 
 	sm_port_set_polling(port, true);
 	if (unlikely(READ_ONCE(port->woken))) {
@@ -222,7 +276,7 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		wait_us = 0;
 	}
 	spin_lock_bh(&port->lock);
-	sm_frames_reap(&port->frames, min(32 + 2 * sent, 512u));
+	sm_frames_reap(&port->frames, min(32 + 2 * s.sent, 512u));
 	spin_unlock_bh(&port->lock);
 	/*
 	 * No cpu_relax() between two rounds: each is some hundred instructions and
@@ -241,7 +295,7 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		}
 		if (unlikely(signal_pending(current)))
 			told = STACKMAP_TOLD_SIGNAL;
-	} while (!told && !sm_port_waited(&end, wait_us));
+	} while (!told && !sm_port_waited(&wait, wait_us));
 	WRITE_ONCE(port->rx.shared->told, told);
 	if (n > 0)
 		got = n;
@@ -251,9 +305,7 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 			  (port->tx.tail + port->tx.mask) & port->tx.mask);
 
 	spin_lock_bh(&port->lock);
-	port->stats.syncs++;
-	if (!sent && !got)
-		port->stats.empty_syncs++;
+	sm_port_sync_ends(port, &s, &wait, got, n);
 	if ((sync->flags & STACKMAP_SYNC_SLEEP) && !got)
 		sm_claim_sleep(port);
 	spin_unlock_bh(&port->lock);
@@ -283,6 +335,9 @@ static bool sm_port_send_committed(struct sm_port *port)
 	if (tx_head > port->tx.mask || tx_head == port->tx.tail)
 		return false;
 	sm_port_begin_batch(port);
+	spin_lock_bh(&port->lock);
+	port->count.early_slots += (tx_head - port->tx.tail) & port->tx.mask;
+	spin_unlock_bh(&port->lock);
 	do {
 		sm_reserve_refuse(&port->reserve);
 		spin_lock_bh(&port->lock);

@@ -4,6 +4,7 @@
  *
  *   main.c      /dev/stackmap
  *   register.c  how a port begins, with its memory, and how it ends
+ *   info.c      what is told of it; trace.h: what can be traced
  *   ports.c     all of them: whose queue is whose, interfaces that go, machines that sleep
  *   port.c      a sync, and waiting for what one would find
  *   claim.c     whose the NIC is: its owner's, or its interrupts'
@@ -35,6 +36,7 @@
 #include <uapi/stackmap.h>
 
 #include "compat.h"
+#include "count.h"
 #include "frame.h"
 #include "limits.h"
 #include "nic.h"
@@ -100,8 +102,12 @@ struct sm_port {
 	struct sm_ring rx;
 	struct sm_ring tx;
 	struct stackmap_stats stats;
+	struct sm_counts count;
+	bool held;			/* the NIC was claimed, and it is not counted yet that it is no more */
 	unsigned long drained;		/* jiffies: when the NIC was last seen to have no more */
 	unsigned long stall;		/* jiffies */
+	unsigned long stalls_since;	/* jiffies; stalls counts those since then */
+	u32 stalls;
 	struct timer_list stall_timer;	/* runs while the NIC is claimed, and shortly after */
 
 	spinlock_t list_lock;		/* guards all down to woken */
@@ -148,6 +154,7 @@ int sm_ports_may_add(const struct stackmap_register *reg);
 int sm_ports_add(struct sm_port *port);
 void sm_ports_remove(struct sm_port *port);
 int sm_ports_info(struct stackmap_info *info);
+int sm_ports_detail(struct stackmap_detail *d);
 int sm_ports_init(void);
 void sm_ports_exit(void);
 
@@ -158,6 +165,7 @@ void sm_claim_sleep(struct sm_port *port);
 void sm_claim_set_down(struct sm_port *port, bool down);
 void sm_claim_stop(struct sm_port *port);
 void sm_claim_end(struct sm_port *port);
+void sm_claim_lost(struct sm_port *port);
 void sm_claims_freeze(bool freeze);
 
 /**

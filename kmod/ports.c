@@ -6,12 +6,13 @@
 
 #include <linux/capability.h>
 #include <linux/nsproxy.h>
-#include <linux/pid_namespace.h>
 #include <linux/poll.h>
 #include <linux/reboot.h>
 #include <linux/rtnetlink.h>
 #include <linux/suspend.h>
 #include <net/net_namespace.h>
+
+#include "info.h"
 
 static LIST_HEAD(sm_ports);
 static DEFINE_MUTEX(sm_ports_mutex);
@@ -93,6 +94,9 @@ int sm_ports_add(struct sm_port *port)
 	port->reg.nic = nic->ops->kind;
 	port->net_cookie = net->net_cookie;
 	list_add_tail(&port->node, &sm_ports);
+	if (net_ratelimit())
+		netdev_info(dev, "stackmap: queue %u is owned by %s, pid %d\n", nic->queue,
+			    current->comm, current->tgid);
 out:
 	mutex_unlock(&sm_ports_mutex);
 	rtnl_unlock();
@@ -109,6 +113,8 @@ static void sm_port_drop_dev(struct sm_port *port)
 	sm_claim_end(port);
 	if (port->nic.ops->close)
 		port->nic.ops->close(&port->nic, dev);
+	if (net_ratelimit())
+		netdev_info(dev, "stackmap: queue %u is given back\n", port->reg.queue);
 	netdev_put(dev, &port->nic.tracker);
 	wake_up_interruptible_poll(port->wait, EPOLLERR | EPOLLHUP);
 }
@@ -127,6 +133,28 @@ void sm_ports_remove(struct sm_port *port)
 	rtnl_unlock();
 }
 
+/* A number among the ports of the caller's network namespace, or NULL. With sm_ports_mutex held */
+static struct sm_port *sm_ports_find(u32 index)
+{
+	struct sm_port *port;
+
+	list_for_each_entry(port, &sm_ports, node) {
+		/* A port whose interface is gone is in no namespace any more */
+		if (!port->nic.dev || port->net_cookie != current->nsproxy->net_ns->net_cookie)
+			continue;
+		if (!index--)
+			return port;
+	}
+	return NULL;
+}
+
+static int sm_ports_check(const struct stackmap_info *info)
+{
+	if (info->version != STACKMAP_ABI_VERSION)
+		return -EPROTONOSUPPORT;
+	return memchr_inv(info->reserved, 0, sizeof(info->reserved)) ? -EINVAL : 0;
+}
+
 /**
  * sm_ports_info() - STACKMAP_IOC_INFO
  * @info: the question; becomes the answer
@@ -135,52 +163,41 @@ void sm_ports_remove(struct sm_port *port)
  */
 int sm_ports_info(struct stackmap_info *info)
 {
-	const struct stackmap_register *reg;
-	struct sm_port *port, *found = NULL;
-	u32 index = info->index;
+	struct sm_port *port;
+	int err = sm_ports_check(info);
 
-	if (info->version != STACKMAP_ABI_VERSION)
-		return -EPROTONOSUPPORT;
-	if (memchr_inv(info->reserved, 0, sizeof(info->reserved)))
-		return -EINVAL;
+	if (err)
+		return err;
 	mutex_lock(&sm_ports_mutex);
-	list_for_each_entry(port, &sm_ports, node) {
-		/* A port whose interface is gone is in no namespace any more */
-		if (!port->nic.dev || port->net_cookie != current->nsproxy->net_ns->net_cookie)
-			continue;
-		if (!index--) {
-			found = port;
-			break;
-		}
-	}
-	if (!found) {
-		mutex_unlock(&sm_ports_mutex);
-		return -ENOENT;
-	}
-	reg = &found->reg;
-	info->ifindex = reg->ifindex;
-	info->queue = reg->queue;
-	info->nic = reg->nic;
-	info->rx_slots = reg->rx_slots;
-	info->tx_slots = reg->tx_slots;
-	info->extra_bufs = reg->extra_bufs;
-	info->pool_bufs = reg->pool_bufs;
-	info->stall_us = reg->stall_us;
-	info->frames = reg->frames;
-	spin_lock_bh(&found->lock);
-	info->pid = pid_nr_ns(found->pid, task_active_pid_ns(current));
-	info->stats = found->stats;
-	info->stats.frames_user = found->frames.held[SM_USER];
-	info->stats.frames_pool = found->frames.held[SM_POOL];
-	info->stats.frames_flight = found->frames.held[SM_FLIGHT] +
-				    found->frames.held[SM_SENDING];
-	info->stats.frames_nic = found->frames.held[SM_NIC] + found->frames.held[SM_STACK];
-	spin_unlock_bh(&found->lock);
-	spin_lock_bh(&found->list_lock);
-	info->stats.sockets = found->nsocks;
-	spin_unlock_bh(&found->list_lock);
+	port = sm_ports_find(info->index);
+	if (port)
+		sm_info_fill(port, info);
 	mutex_unlock(&sm_ports_mutex);
-	return 0;
+	return port ? 0 : -ENOENT;
+}
+
+/**
+ * sm_ports_detail() - STACKMAP_IOC_DETAIL
+ * @d: the question; becomes the answer
+ *
+ * Return: 0, or an errno as listed in stackmap.h.
+ */
+int sm_ports_detail(struct stackmap_detail *d)
+{
+	struct sm_port *port;
+	int err = sm_ports_check(&d->info);
+
+	if (!err && memchr_inv(d->reserved, 0, sizeof(d->reserved)))
+		err = -EINVAL;
+	if (err)
+		return err;
+	memset_after(d, 0, info);
+	mutex_lock(&sm_ports_mutex);
+	port = sm_ports_find(d->info.index);
+	if (port)
+		sm_detail_fill(port, d);
+	mutex_unlock(&sm_ports_mutex);
+	return port ? 0 : -ENOENT;
 }
 
 /* ------------------------------------------------------------------ events */

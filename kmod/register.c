@@ -12,6 +12,7 @@
 #include <linux/vmalloc.h>
 
 #include "lsm.h"
+#include "trace.h"
 
 #define SM_RING_DEFAULT		1024
 #define SM_STALL_DEFAULT_US	10000
@@ -125,10 +126,11 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 
 	err = sm_register_check(reg) ?: sm_ports_may_add(reg);
 	if (err)
-		return ERR_PTR(err);
+		goto refused;
+	err = -ENOMEM;
 	port = kzalloc(sizeof(*port), SM_GFP_USER);
 	if (!port)
-		return ERR_PTR(-ENOMEM);
+		goto refused;
 	port->reg = *reg;
 	port->pid = get_task_pid(current, PIDTYPE_TGID);
 	mutex_init(&port->sync_mutex);
@@ -155,10 +157,14 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 		err = sm_ports_add(port);
 	if (err) {
 		sm_port_free(port);
-		return ERR_PTR(err);
+		goto refused;
 	}
 	*reg = port->reg;
+	trace_stackmap_register(reg, 0);
 	return port;
+refused:
+	trace_stackmap_register(reg, err);
+	return ERR_PTR(err);
 }
 
 static void sm_vm_open(struct vm_area_struct *vma)
@@ -233,6 +239,7 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
  */
 void sm_port_close(struct sm_port *port)
 {
+	trace_stackmap_close(port);
 	sm_ports_remove(port);
 	/* Its timer was the last that could queue it */
 	cancel_work_sync(&port->early_work);

@@ -12,6 +12,7 @@
 #include <net/tcp.h>
 
 #include "port.h"
+#include "trace.h"
 
 /* What one sync delivers at most, as softirqs are off meanwhile */
 #define SM_RX_BUDGET	1024
@@ -85,6 +86,7 @@ static struct stackmap_slot *sm_rx_slot(struct sm_rx *rx, u16 flags, u16 err)
 	slot->data = rx->ss->data;
 	slot->gen = rx->ss->gen;
 	slot->taken = 0;
+	rx->ss->count.rx_slots++;
 	rx->slots++;
 	return slot;
 }
@@ -98,14 +100,20 @@ static struct stackmap_slot *sm_rx_event(struct sm_rx *rx, u16 flags, u16 err)
 	return slot;
 }
 
+/* Why payload at @off of @skb, which is not in a frame, is to be copied: STACKMAP_COPY_* */
+static u32 sm_rx_why(const struct sk_buff *skb, u32 off)
+{
+	return off < skb_headlen(skb) ? STACKMAP_COPY_HEAD : STACKMAP_COPY_FOREIGN;
+}
+
 /*
  * Payload that lies in a frame which our own driver gave to the NIC is handed
  * over: the frame goes into the slot, and the slot's buffer takes its place.
  * Only when nobody else can see it (tcpdump's clone, say): the application may
- * write to it from now on.
+ * write to it from now on. Otherwise it returns 0, and @why says why.
  */
 static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
-			   const u8 *data, u32 len)
+			   const u8 *data, u32 len, u32 *why)
 {
 	struct sm_frames *frames = &rx->port->frames;
 	struct page *page = virt_to_page(data);
@@ -113,7 +121,10 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 	u32 i, spare;
 
 	i = sm_frame_of_page(frames, page);
-	if (i == SM_NO_FRAME || frames->tab[i].holder != SM_STACK ||
+	if (i == SM_NO_FRAME)
+		return 0;
+	*why = STACKMAP_COPY_SHARED;
+	if (frames->tab[i].holder != SM_STACK ||
 	    page_ref_count(page) != 2 || skb_cloned(skb) || skb_has_frag_list(skb))
 		return 0;
 	slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
@@ -132,6 +143,7 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 	slot->len = len;
 	rx->open = NULL;
 	rx->port->stats.rx_handed_bytes += len;
+	rx->ss->count.rx_handed += len;
 	return len;
 }
 
@@ -196,7 +208,7 @@ static u32 sm_rx_frame(struct sm_rx *rx, struct stackmap_slot *slot)
 }
 
 /* Copy as much as fits in the open slot, or in a new one */
-static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 len)
+static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 len, u32 why)
 {
 	struct sm_frames *frames = &rx->port->frames;
 	struct stackmap_slot *slot = rx->open;
@@ -225,6 +237,9 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 	slot->len = rx->used;
 	rx->open = rx->used < SM_FRAME_SIZE ? slot : NULL;
 	rx->port->stats.rx_copied_bytes += len;
+	rx->port->count.rx_copied[why] += len;
+	rx->ss->count.rx_copied += len;
+	trace_stackmap_copy(rx->port, rx->ss->fd, true, why, len);
 	return len;
 }
 
@@ -275,7 +290,7 @@ static __always_inline u32 sm_rx_take(struct sm_rx *rx, struct sk_buff *skb, u32
 	struct skb_seq_state st;
 	const u8 *data;
 	u32 done = 0;
-	u32 n, m;
+	u32 n, m, why;
 
 	if (sm_rx_spent(rx, len)) {
 		rx->desc.count = 0;
@@ -283,7 +298,8 @@ static __always_inline u32 sm_rx_take(struct sm_rx *rx, struct sk_buff *skb, u32
 	}
 	if (!rx->port->frames.held[SM_STACK]) {
 		do {
-			n = sm_rx_copy(rx, skb, off + done, most - done);
+			n = sm_rx_copy(rx, skb, off + done, most - done,
+				       sm_rx_why(skb, off + done));
 			done += n;
 		} while (n && done < most);
 	} else {
@@ -299,12 +315,17 @@ static __always_inline u32 sm_rx_take(struct sm_rx *rx, struct sk_buff *skb, u32
 			 * the application could write to what credit holds back
 			 */
 			m = 0;
-			if (unlikely(n > most - done))
+			why = sm_rx_why(skb, off + done);
+			if (unlikely(n > most - done)) {
 				n = most - done;
-			else if (!sm_rx_enough(rx))
-				m = sm_rx_hand_over(rx, skb, data, n);
+				why = STACKMAP_COPY_CREDIT;
+			} else if (unlikely(sm_rx_enough(rx))) {
+				why = STACKMAP_COPY_FULL;
+			} else {
+				m = sm_rx_hand_over(rx, skb, data, n, &why);
+			}
 			if (!m)
-				m = sm_rx_copy(rx, skb, off + done, n);
+				m = sm_rx_copy(rx, skb, off + done, n, why);
 			if (!m)
 				break;
 			done += m;

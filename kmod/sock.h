@@ -17,6 +17,7 @@
 #include <uapi/stackmap.h>
 
 #include "acked.h"
+#include "count.h"
 
 /* Of sm_sock.credit: without bound */
 #define SM_CREDIT_ALL	U64_MAX
@@ -58,6 +59,7 @@ enum {
  *	port's lock held; a callback reads it
  * @marks: what is to be told of sending
  * @taken: what had been taken out of its queue before, see unread.c
+ * @count: what it has delivered and sent
  * @err: the error that has ended the connection, if that was told; else 0
  * @rcu: freed after a grace period, as callbacks run under RCU
  *
@@ -79,6 +81,7 @@ struct sm_sock {
 	struct sm_marks marks;
 	u64 taken;
 	int err;
+	struct sm_sock_counts count;
 	struct rcu_head rcu;
 };
 

@@ -24,6 +24,7 @@
 #include <net/tcp.h>
 
 #include "port.h"
+#include "trace.h"
 
 /* What a slot with payload may ask for */
 #define SM_TX_PAYLOAD	(STACKMAP_TX_KEEP | STACKMAP_TX_MORE | STACKMAP_TX_ACKED)
@@ -44,6 +45,7 @@ struct sm_tx_batch {
 	u32 bytes;
 	u32 idles;	/* slots with an idle frame */
 	bool copy;	/* no idle frames are left: TCP has to copy */
+	u8 why;		/* STACKMAP_REFUSED_*, of what is refused with EAGAIN */
 	struct sm_tx_slot slot[SM_TX_BATCH];
 	union {
 		struct bio_vec bvec[SM_TX_BATCH];
@@ -63,9 +65,30 @@ int sm_tx_init(struct sm_port *port)
 	return port->batch ? 0 : -ENOMEM;
 }
 
-static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, u16 flags,
-			 int err, u32 taken)
+static u32 sm_tx_why(const struct sm_port *port, int err)
 {
+	switch (err) {
+	case EAGAIN:
+		return port->batch->why;
+	case EBADF:
+		return STACKMAP_REFUSED_EBADF;
+	case ESTALE:
+		return STACKMAP_REFUSED_ESTALE;
+	case EINVAL:
+		return STACKMAP_REFUSED_EINVAL;
+	case EPIPE:
+		return STACKMAP_REFUSED_EPIPE;
+	default:
+		return STACKMAP_REFUSED_OTHER;
+	}
+}
+
+/* What is left of a slot of @fd, @len bytes, is not taken */
+static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, s32 fd, u32 len,
+			 u16 flags, int err, u32 taken)
+{
+	u32 why = sm_tx_why(port, err);
+
 	slot->err = err;
 	slot->taken = taken;
 	slot->flags = flags | STACKMAP_TX_REFUSED;
@@ -74,6 +97,8 @@ static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, u16 f
 		port->stats.tx_refused++;
 	else
 		port->stats.tx_bad++;
+	port->count.refused[why]++;
+	trace_stackmap_refuse(port, fd, why, err, len);
 }
 
 /* Read a slot into @s. Returns false when it has no payload that may be sent */
@@ -191,6 +216,22 @@ static void sm_tx_want_room(struct sm_port *port, struct sm_sock *ss, struct soc
 		sm_sock_ready(ss);
 }
 
+/* TCP has taken @bytes of the batch; @why: STACKMAP_COPY_*, if it has copied them */
+static void sm_tx_count(struct sm_port *port, struct sm_sock *ss, u32 bytes, u32 segments, u32 why)
+{
+	struct sm_tx_batch *b = port->batch;
+
+	port->count.tx_segments += segments;
+	ss->count.tx_slots += b->n;
+	if (likely(!b->copy)) {
+		ss->count.tx_handed += bytes;
+		return;
+	}
+	ss->count.tx_copied += bytes;
+	port->count.tx_copied[why] += bytes;
+	trace_stackmap_copy(port, ss->fd, false, why, bytes);
+}
+
 /*
  * Give a batch to TCP. Returns how many bytes it took, or a negative errno:
  * ENOBUFS when the batch has to be charged first, which nobody else returns
@@ -200,9 +241,11 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 	struct sm_tx_batch *b = port->batch;
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 	bool memory = false;
+	u32 segments, why;
 	gfp_t gfp;
 	int ret;
 
+	b->why = STACKMAP_REFUSED_ROOM;
 	if (more)
 		msg.msg_flags |= MSG_MORE;
 	if (b->copy) {
@@ -214,6 +257,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 
 	bh_lock_sock(sk);
 	if (sock_owned_by_user(sk)) {
+		b->why = STACKMAP_REFUSED_LOCKED;
 		ret = -EAGAIN;
 	} else if (sm_sock_is_gone(ss, sk)) {
 		ret = -EBADF;
@@ -225,12 +269,14 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 * that does not end the connection (IP_RECVERR) is told in a
 		 * receive slot: here it would be taken for the end.
 		 */
+		b->why = STACKMAP_REFUSED_ORDER;
 		ret = -EAGAIN;
 	} else if (unlikely(!sm_reserve_fits(sk, b->bytes, b->n))) {
 		memory = true;
 		ret = -ENOBUFS;
 		if (sm_reserve_want(&port->reserve, sk, b->bytes, b->n))
 			goto unlock;
+		b->why = STACKMAP_REFUSED_MEMORY;
 		ret = -EAGAIN;
 	} else {
 		if (unlikely(port->reserve.sk))
@@ -238,13 +284,24 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		sm_sock_use_queue(sk, port->nic.queue);
 		gfp = sk->sk_allocation;
 		sk->sk_allocation = GFP_NOWAIT | __GFP_NOWARN;
+		segments = tcp_sk(sk)->segs_out;
 		ret = tcp_sendmsg_locked(sk, &msg, b->bytes);
+		segments = tcp_sk(sk)->segs_out - segments;
 		sk->sk_allocation = gfp;
-		/* The last two: TCP_FASTOPEN_CONNECT is only connecting now */
-		if (ret == -ENOMEM || ret == -ENOBUFS || ret == -EINPROGRESS || ret == -EALREADY)
+		if (ret == -ENOMEM || ret == -ENOBUFS) {
+			b->why = STACKMAP_REFUSED_MEMORY;
 			ret = -EAGAIN;
-		if (!(sk->sk_route_caps & NETIF_F_SG))
+		} else if (ret == -EINPROGRESS || ret == -EALREADY) {
+			/* TCP_FASTOPEN_CONNECT is only connecting now */
+			ret = -EAGAIN;
+		}
+		why = STACKMAP_COPY_NO_BUFFER;
+		if (!(sk->sk_route_caps & NETIF_F_SG)) {
 			b->copy = true;		/* as it had to do, for the counters */
+			why = STACKMAP_COPY_NO_SG;
+		}
+		if (ret > 0)
+			sm_tx_count(port, ss, ret, segments, why);
 	}
 	if (likely(ret >= 0 && ret == b->bytes)) {
 		if (unlikely(b->slot[b->n - 1].flags & STACKMAP_TX_ACKED))
@@ -307,7 +364,7 @@ static void sm_tx_settle(struct sm_port *port, int ret)
 		if (taken < s->len) {
 			slot->off = s->off + taken;
 			slot->len = s->len - taken;
-			sm_tx_refuse(port, slot, s->flags, err, taken);
+			sm_tx_refuse(port, slot, b->fd, s->len - taken, s->flags, err, taken);
 		}
 	}
 }
@@ -338,6 +395,8 @@ static int sm_tx_mark(struct sm_port *port, const struct stackmap_slot *slot)
 	bh_lock_sock(sk);
 	if (sock_owned_by_user(sk) || ss->refused == port->sync_no) {
 		/* Behind what was refused, and that is not sent yet */
+		port->batch->why = ss->refused == port->sync_no ? STACKMAP_REFUSED_ORDER :
+								  STACKMAP_REFUSED_LOCKED;
 		sm_tx_want_room(port, ss, sk, false);
 		err = -EAGAIN;
 	} else if (sm_sock_is_gone(ss, sk)) {
@@ -394,8 +453,10 @@ static int sm_tx_return(struct sm_port *port, struct stackmap_slot *slot)
 	if (sm_frame_is_idle(frames, i))
 		return 0;
 	idle = sm_frame_get(frames, SM_USER);
-	if (idle == SM_NO_FRAME)
+	if (idle == SM_NO_FRAME) {
+		port->batch->why = STACKMAP_REFUSED_NO_BUFFER;
 		return -EAGAIN;
+	}
 	sm_frame_lend(frames, i, SM_FLIGHT);
 	slot->buf = idle;
 	return 0;
@@ -416,7 +477,8 @@ static void sm_tx_request(struct sm_port *port)
 	else if (empty && (flags & STACKMAP_TX_ACKED) && !(flags & ~SM_TX_PAYLOAD))
 		err = sm_tx_mark(port, slot);
 	if (err)
-		sm_tx_refuse(port, slot, err == -EINVAL ? 0 : flags, -err, 0);
+		sm_tx_refuse(port, slot, READ_ONCE(slot->fd), 0, err == -EINVAL ? 0 : flags,
+			     -err, 0);
 	port->tx.tail = (port->tx.tail + 1) & port->tx.mask;
 	port->stats.tx_slots++;
 }

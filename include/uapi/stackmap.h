@@ -185,6 +185,51 @@ struct stackmap_ring {
 	struct stackmap_slot slots[];
 };
 
+/* ----------------------------------------------------------------- reasons */
+
+/* Why payload was copied: indices in @rx_copied of struct stackmap_detail ... */
+#define STACKMAP_COPY_HEAD	0	/* so little that the driver had put it next to the headers */
+#define STACKMAP_COPY_FOREIGN	1	/* the NIC has put it into memory that is not the port's */
+#define STACKMAP_COPY_SHARED	2	/* somebody else looks at it: tcpdump, or the rest of the packet */
+#define STACKMAP_COPY_CREDIT	3	/* credit holds back what follows in the same buffer */
+#define STACKMAP_COPY_FULL	4	/* no slot is left, and in the one before there was room */
+/* ... and in @tx_copied */
+#define STACKMAP_COPY_NO_BUFFER	0	/* no idle buffer was left to take its place in the slot */
+#define STACKMAP_COPY_NO_SG	1	/* the route's interface cannot send from more than one place */
+
+/* Why a transmit slot was refused: indices in @refused. Up to NO_BUFFER with EAGAIN */
+#define STACKMAP_REFUSED_ROOM		0	/* the socket's send buffer is full */
+#define STACKMAP_REFUSED_ORDER		1	/* behind a slot of the same socket that was refused, or an error to be told */
+#define STACKMAP_REFUSED_LOCKED		2	/* a thread is in a system call on the socket */
+#define STACKMAP_REFUSED_MEMORY		3	/* the memory cgroup, TCP or the machine has no more */
+#define STACKMAP_REFUSED_NO_BUFFER	4	/* STACKMAP_TX_RETURN, and no idle buffer is left */
+#define STACKMAP_REFUSED_EBADF		5
+#define STACKMAP_REFUSED_ESTALE		6
+#define STACKMAP_REFUSED_EINVAL		7
+#define STACKMAP_REFUSED_EPIPE		8
+#define STACKMAP_REFUSED_OTHER		9	/* the error that has ended the connection */
+
+/* Why the NIC went back to its interrupts: indices in @released */
+#define STACKMAP_RELEASED_SLEEP		0	/* the owner waits in poll() */
+#define STACKMAP_RELEASED_STALL		1	/* it has not emptied the NIC for stall_us */
+#define STACKMAP_RELEASED_BLOCKED	2	/* it sleeps in another system call */
+#define STACKMAP_RELEASED_WANTED	3	/* somebody reconfigures the interface, or may */
+#define STACKMAP_RELEASED_DOWN		4	/* the interface goes down */
+#define STACKMAP_RELEASED_CLOSE		5	/* the port is closed, or the interface is gone */
+#define STACKMAP_RELEASED_SUSPEND	6	/* the machine goes to sleep, or down */
+
+/* Why a socket was detached, in the trace event */
+#define STACKMAP_DETACHED_ASKED		0	/* STACKMAP_IOC_DETACH */
+#define STACKMAP_DETACHED_CLOSED	1	/* the socket was destroyed */
+#define STACKMAP_DETACHED_STRAY		2	/* its number does not name it any more */
+#define STACKMAP_DETACHED_PORT		3	/* the port was closed */
+
+/* Why a packet was dropped, in the trace event: by the module's own driver */
+#define STACKMAP_DROP_LENGTH		0	/* the device told an impossible length, or too many pieces */
+#define STACKMAP_DROP_MEMORY		1	/* no memory for an skb */
+#define STACKMAP_DROP_HEADER		2	/* the device's header makes no sense */
+#define STACKMAP_DROP_SEND		3	/* the ring would never take it */
+
 /* ------------------------------------------------------------------ ioctls */
 
 #define STACKMAP_RING_MIN	16u
@@ -437,6 +482,82 @@ struct stackmap_info {
 	struct stackmap_stats stats;
 };
 
+/* Times are counted by powers of two: see struct stackmap_detail */
+#define STACKMAP_TIMES		24
+#define STACKMAP_BATCHES	16
+
+/**
+ * struct stackmap_detail - STACKMAP_IOC_DETAIL: about a port, with what explains its counters
+ * @info: in: version and index as with STACKMAP_IOC_INFO. out: the same as that tells, of the same moment
+ * @rx_copied: bytes by STACKMAP_COPY_*; their sum is rx_copied_bytes
+ * @tx_copied: likewise, tx_copied_bytes
+ * @refused: slots by STACKMAP_REFUSED_*; their sum is tx_refused and tx_bad
+ * @claims: times the NIC was taken from its interrupts
+ * @unclaimed: rounds of syncs in which it could not be had: it is down, somebody reconfigures, a softirq has it
+ * @released: times it went back to its interrupts by STACKMAP_RELEASED_*
+ * @tx_segments: segments that TCP has sent from within its writes. More go out as acknowledgments come
+ * @early_slots: transmit slots sent as the owner stalled, not by its sync
+ * @sync_ns: nanoseconds within syncs, @wait_ns of them waiting for packets in vain
+ * @away_ns: nanoseconds from the end of a sync to the beginning of the next
+ * @sync_times: syncs by how long they took: [0] less than 1024 ns, [i] less than 2^(10 + i) ns, the last
+ *	whatever takes longer
+ * @away_times: likewise from one to the next
+ * @batches: syncs by how many receive slots they delivered: [i] from 2^i to 2^(i + 1) - 1, the last more
+ * @ready: sockets that have something to deliver now; it is not counted beyond 1024
+ * @rx_waiting: receive slots that the application has not gone past
+ * @tx_waiting: transmit slots that it has committed and not synced
+ * @memory: bytes that the port has pinned: rings and buffers
+ */
+struct stackmap_detail {
+	struct stackmap_info info;
+	__u64 rx_copied[8];
+	__u64 tx_copied[8];
+	__u64 refused[16];
+	__u64 claims;
+	__u64 unclaimed;
+	__u64 released[8];
+	__u64 tx_segments;
+	__u64 early_slots;
+	__u64 sync_ns;
+	__u64 wait_ns;
+	__u64 away_ns;
+	__u64 sync_times[STACKMAP_TIMES];
+	__u64 away_times[STACKMAP_TIMES];
+	__u64 batches[STACKMAP_BATCHES];
+	__u32 ready;
+	__u32 rx_waiting;
+	__u32 tx_waiting;
+	__u32 reserved0;
+	__u64 memory;
+	__u64 reserved[32];
+};
+
+/**
+ * struct stackmap_sock_info - about an attached socket, by sock_diag
+ * @ifindex: of its port, in the port's network namespace
+ * @queue: likewise
+ * @fd: the number under which it was attached
+ * @gen: see struct stackmap_slot
+ * @rx_slots: receive slots delivered of it, and so on, since it was attached
+ *
+ * It is the attribute STACKMAP_ULP_INFO in INET_DIAG_ULP_INFO of a socket whose INET_ULP_INFO_NAME is
+ * "stackmap". `ss -i` shows the name, `stackmap sockets` all.
+ */
+struct stackmap_sock_info {
+	__u32 ifindex;
+	__u32 queue;
+	__s32 fd;
+	__u32 gen;
+	__u64 rx_slots;
+	__u64 rx_copied_bytes;
+	__u64 rx_handed_bytes;
+	__u64 tx_slots;
+	__u64 tx_copied_bytes;
+	__u64 tx_handed_bytes;
+};
+
+#define STACKMAP_ULP_INFO	0xB7
+
 #define STACKMAP_IOC_REGISTER	_IOWR(0xB7, 1, struct stackmap_register)
 #define STACKMAP_IOC_ATTACH	_IOWR(0xB7, 2, struct stackmap_attach)
 #define STACKMAP_IOC_DETACH	_IOW(0xB7, 3, struct stackmap_detach)
@@ -455,5 +576,6 @@ struct stackmap_info {
  * do all that its owner can, but one at a time should. Error: ENXIO (the file is no port).
  */
 #define STACKMAP_IOC_PORT	_IOR(0xB7, 7, struct stackmap_register)
+#define STACKMAP_IOC_DETAIL	_IOWR(0xB7, 8, struct stackmap_detail)
 
 #endif /* _UAPI_STACKMAP_H */

@@ -23,6 +23,7 @@
 #include <net/busy_poll.h>
 
 #include "../compat.h"
+#include "../trace.h"
 #include "virtio.h"
 
 /* Payload of fewer bytes is copied: a fragment costs more */
@@ -270,6 +271,7 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 	u32 more = 0, head;
 
 	if (unlikely(len < dev->hdr_len + ETH_HLEN || len > PAGE_SIZE)) {
+		trace_stackmap_drop(dev->netdev, p->index, STACKMAP_DROP_LENGTH, len);
 		sm_virtio_recycle(p, page);
 		return NULL;
 	}
@@ -285,6 +287,7 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 
 	skb = sm_virtio_head_skb(&p->heads);
 	if (unlikely(!skb)) {
+		trace_stackmap_drop(dev->netdev, p->index, STACKMAP_DROP_MEMORY, len);
 		sm_virtio_recycle(p, page);
 		sm_virtio_merge(p, NULL, more);
 		return NULL;
@@ -301,14 +304,18 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 				   len - head);
 	else
 		sm_virtio_recycle(p, page);
-	if (more && unlikely(!sm_virtio_merge(p, skb, more)))
+	if (more && unlikely(!sm_virtio_merge(p, skb, more))) {
+		trace_stackmap_drop(dev->netdev, p->index, STACKMAP_DROP_LENGTH, skb->len);
 		goto drop;
+	}
 
 	if (hdr.hdr.flags & VIRTIO_NET_HDR_F_DATA_VALID)
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	if (unlikely(virtio_net_hdr_to_skb(skb, &hdr.hdr,
-					   virtio_is_little_endian(dev->vdev))))
+					   virtio_is_little_endian(dev->vdev)))) {
+		trace_stackmap_drop(dev->netdev, p->index, STACKMAP_DROP_HEADER, skb->len);
 		goto drop;
+	}
 	skb_record_rx_queue(skb, p->index);
 	/* Sockets learn from it whom to poll */
 	skb_mark_napi_id(skb, &p->napi);

@@ -16,6 +16,7 @@
  */
 #include <linux/skbuff.h>
 
+#include "../trace.h"
 #include "virtio.h"
 
 /*
@@ -265,6 +266,7 @@ static netdev_tx_t sm_virtio_tx_refused(struct sm_virtio_pair *p, struct sk_buff
 	/* A packet that an empty ring has no room for never will be taken */
 	if (err != -ENOMEM && (err != -ENOSPC || sm_virtio_tx_empty(p))) {
 		sm_virtio_tx_count(p, &p->tx.dropped);
+		trace_stackmap_drop(p->dev->netdev, p->index, STACKMAP_DROP_SEND, skb->len);
 		dev_kfree_skb_any(skb);
 		return NETDEV_TX_OK;
 	}

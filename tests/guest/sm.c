@@ -209,6 +209,21 @@ struct stackmap_info sm_info(struct sm *sm)
 	}
 }
 
+struct stackmap_detail sm_detail(struct sm *sm)
+{
+	struct stackmap_detail d;
+	int i;
+
+	for (i = 0;; i++) {
+		memset(&d, 0, sizeof(d));
+		d.info.version = STACKMAP_ABI_VERSION;
+		d.info.index = i;
+		CHECKF(!ioctl(sm->fd, STACKMAP_IOC_DETAIL, &d), "%s", strerror(errno));
+		if (d.info.ifindex == sm->reg.ifindex && d.info.queue == sm->reg.queue)
+			return d;
+	}
+}
+
 struct stackmap_slot *sm_peek(struct sm *sm)
 {
 	if (sm->head == __atomic_load_n(&sm->rx->tail, __ATOMIC_ACQUIRE))

@@ -43,6 +43,7 @@ extern bool sm_short_of_memory;
 uint32_t sm_attach(struct sm *sm, int fd, uint64_t data);
 int sm_sync(struct sm *sm, uint32_t wait_us);
 struct stackmap_info sm_info(struct sm *sm);
+struct stackmap_detail sm_detail(struct sm *sm);
 
 /* The next receive slot, or NULL; sm_next() gives it back */
 struct stackmap_slot *sm_peek(struct sm *sm);

@@ -342,6 +342,7 @@ static void send_streams(void *arg)
 		sent += st[i].sent;
 	tap_note("%d slots refused with %lld MB sent", refused, (long long)sent >> 20);
 	CHECK(sent < STREAMS * STREAM_BYTES);
+	CHECK(sm_detail(&sm).refused[STACKMAP_REFUSED_MEMORY] > 0);
 	while (got < STREAMS * STREAM_BYTES) {
 		CHECKF(mono() < end, "only %lld KB arrived", (long long)got >> 10);
 		streams_put(&sm, st);

@@ -259,6 +259,56 @@ static inline uint32_t stackmap_frame_size(const struct stackmap_port *port)
  */
 int stackmap_stats(unsigned int index, struct stackmap_info *info);
 
+/**
+ * stackmap_detail() - the same, with what explains the counters
+ * @index: as for stackmap_stats()
+ * @detail: filled in on success
+ *
+ * Why payload was copied, slots refused, the NIC given back to its interrupts;
+ * how long syncs take, how long it is from one to the next, how much they
+ * deliver.
+ *
+ * Return: as stackmap_stats(); also ENOTTY: the module is older than that.
+ */
+int stackmap_detail(unsigned int index, struct stackmap_detail *detail);
+
+/**
+ * struct stackmap_counts - what the library has of a port, now
+ * @connections: attached by stackmap_conn_attach(), without @lingering
+ * @blocked: of both, those that TCP has no room for
+ * @lingering: closed, with something left to send
+ * @refused: refused slots that stackmap_next_refused() has yet to show
+ * @delivered: receive slots that stackmap_rx_next() has yet to show
+ * @committed: transmit slots that go with the next sync
+ * @spare_bufs: spare buffers
+ * @parked_bufs: given back, but not idle yet
+ * @queued_bytes: in the queues of connections
+ */
+struct stackmap_counts {
+	uint32_t connections;
+	uint32_t blocked;
+	uint32_t lingering;
+	uint32_t refused;
+	uint32_t delivered;
+	uint32_t committed;
+	uint32_t spare_bufs;
+	uint32_t parked_bufs;
+	uint64_t queued_bytes;
+	uint64_t reserved[8];
+};
+
+/**
+ * stackmap_counts() - what the library has of a port of this process
+ * @port: the port
+ * @counts: filled in on success
+ *
+ * It looks at each connection: not for every round.
+ *
+ * Return: 0, or -1 and errno: EINVAL, ESTALE (a port of the parent process).
+ */
+int stackmap_counts(const struct stackmap_port *port,
+		    struct stackmap_counts *counts);
+
 /* ------------------------------------------------------------------ sockets */
 
 /**

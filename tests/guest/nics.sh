@@ -64,7 +64,8 @@ prepare() {
   there[unbind]=unbind back[unbind]=bind
   # igb's loopback test frees an skb twice on QEMU 10, without an owner, too
   [[ $driver == igb ]] || there[selftest]=self_test
-  there[suspend]=suspend there[freeze]=freeze
+  # QEMU's vmxnet3 receives nothing any more after a sleep, without an owner, too, whatever is done then
+  [[ $driver == vmxnet3 ]] || there[suspend]=suspend there[freeze]=freeze
   there[rmmod]="rmmod $(basename "$(readlink "$dev/driver/module")")"
   back[rmmod]=${there[rmmod]/rmmod/modprobe}
   there[timeout]=hang back[timeout]=unhang

@@ -693,6 +693,18 @@ static int do_info(struct stackmap_info *info)
 	return 0;
 }
 
+static int do_detail(struct stackmap_detail *detail)
+{
+	struct stackmap_detail zeros = { .info = detail->info };
+
+	if (memcmp(detail, &zeros, sizeof(zeros)))
+		return violation(EINVAL);
+	if (do_info(&detail->info))
+		return -1;
+	detail->memory = 12345;
+	return 0;
+}
+
 /* ---------------------------------------------------------------- system calls */
 
 static bool fails(int *err)
@@ -713,7 +725,7 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 	arg = cmd == STACKMAP_IOC_WAKE ? NULL : va_arg(ap, void *);
 	va_end(ap);
 	assert_int_equal(fd, FK_PORT_FD);
-	if (fails(&fk.ioctl_errno[_IOC_NR(cmd) & 7]))
+	if (fails(&fk.ioctl_errno[_IOC_NR(cmd) & 15]))
 		return -1;
 	switch (cmd) {
 	case STACKMAP_IOC_REGISTER:
@@ -726,6 +738,8 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 		return do_sync(arg);
 	case STACKMAP_IOC_INFO:
 		return do_info(arg);
+	case STACKMAP_IOC_DETAIL:
+		return do_detail(arg);
 	case STACKMAP_IOC_WAKE:
 		fk.wakes++;
 		return 0;

@@ -65,7 +65,7 @@ struct fk {
 	bool random;			/* acknowledge and hand over at random */
 	int open_errno;			/* fail so once, as do the next three */
 	int mmap_errno;
-	int ioctl_errno[8];		/* by ioctl number */
+	int ioctl_errno[16];		/* by ioctl number */
 	bool old;			/* knows nothing of RETURN, ACKED, CREDIT */
 	int malloc_in;			/* the how-manieth allocation fails */
 	int (*poll)(int timeout_ms);	/* what poll() does, and ppoll() */

@@ -101,6 +101,7 @@ static void test_params(void **state)
 
 static void test_stats(void **state)
 {
+	struct stackmap_detail detail;
 	struct stackmap_info info;
 
 	(void)state;
@@ -108,6 +109,12 @@ static void test_stats(void **state)
 	assert_int_equal(stackmap_stats(0, &info), 0);
 	assert_int_equal(info.pid, 42);
 	assert_int_equal(stackmap_stats(1, &info), -1);
+	assert_int_equal(errno, ENOENT);
+	memset(&detail, 0xff, sizeof(detail));
+	assert_int_equal(stackmap_detail(0, &detail), 0);
+	assert_int_equal(detail.info.pid, 42);
+	assert_int_equal(detail.memory, 12345);
+	assert_int_equal(stackmap_detail(1, &detail), -1);
 	assert_int_equal(errno, ENOENT);
 	fk.open_errno = EACCES;
 	assert_int_equal(stackmap_stats(0, &info), -1);

@@ -421,6 +421,42 @@ static void test_close_lingers(void **state)
 	fk.closed = NULL;
 }
 
+static void test_counts(void **state)
+{
+	static struct stackmap_conn a, b, *gone;
+	struct stackmap_counts counts;
+
+	(void)state;
+	port->linger_ms = 60000;
+	gone = &b;
+	connect_one(&a, 100);
+	connect_one(&b, 0);
+	assert_int_equal(stackmap_send(&a, text, 10), 10);
+	assert_int_equal(stackmap_counts(port, &counts), 0);
+	assert_int_equal(counts.connections, 2);
+	assert_int_equal(counts.committed, 1);
+	assert_int_equal(counts.blocked + counts.lingering + counts.refused + counts.queued_bytes, 0);
+	assert_int_equal(counts.spare_bufs, EXTRA);
+	/* TCP has room for 100 bytes of one of them and none of the other */
+	assert_int_equal(stackmap_send(&a, text, 200), 200);
+	assert_int_equal(stackmap_send(gone, text, 50), 50);
+	sync_and_look();
+	assert_int_equal(stackmap_conn_close(gone), 0);
+	fk_receive(a.fd, "1", 1);
+	assert_true(stackmap_sync(port, 0) >= 0);
+	assert_int_equal(stackmap_counts(port, &counts), 0);
+	assert_int_equal(counts.connections, 1);
+	assert_int_equal(counts.lingering, 1);
+	assert_int_equal(counts.blocked, 2);
+	assert_int_equal(counts.queued_bytes, 110 + 50);
+	assert_int_equal(counts.committed, 0);
+	assert_int_equal(counts.delivered, 1);
+	look();
+	assert_int_equal(stackmap_counts(port, &counts), 0);
+	assert_int_equal(counts.delivered, 0);
+	port->linger_ms = 1;
+}
+
 /* Each way a lingering connection can end early, two at a time */
 static void test_linger_ends(void **state)
 {
@@ -533,6 +569,7 @@ int main(void)
 		TEST(test_idle_flushes),
 		TEST(test_pull),
 		TEST(test_close_lingers),
+		TEST(test_counts),
 		TEST(test_linger_ends),
 		TEST(test_abort_mid_batch),
 	};

@@ -373,11 +373,15 @@ static void test_listener(void **state)
 static void test_null(void **state)
 {
 	struct stackmap_slot slot = { 0 };
+	struct stackmap_counts counts;
 
 	(void)state;
 	assert_null(stackmap_open(NULL, 0, NULL));
 	assert_int_equal(errno, EINVAL);
 	FAILS(stackmap_stats(0, NULL), EINVAL);
+	FAILS(stackmap_detail(0, NULL), EINVAL);
+	FAILS(stackmap_counts(port, NULL), EINVAL);
+	FAILS(stackmap_counts(NULL, &counts), EINVAL);
 	FAILS(stackmap_steer(1, NULL, 1), EINVAL);
 	assert_int_equal(stackmap_attach(NULL, 1, 0), 0);
 	assert_int_equal(errno, EINVAL);

@@ -80,11 +80,11 @@ objs		= $(addprefix $(O)/obj/,$(addsuffix .o,$(basename $(1))))
 HTTP_SRCS	:= apps/http.c apps/http-response.c apps/http-date.c
 HTTP_FILE_SRCS	:= apps/http-file.c apps/http-path.c
 HTTPD_SRCS	:= $(wildcard apps/httpd/*.c) $(HTTP_SRCS) $(HTTP_FILE_SRCS)
-TOOL_SRCS	:= $(wildcard tools/*.c tools/doctor/*.c)
-TOOL_LIBS	:= -ljansson -lkmod
+TOOL_SRCS	:= $(wildcard tools/*.c tools/doctor/*.c) $(HTTP_SRCS)
+TOOL_LIBS	:= -ljansson -lkmod -lncurses -ltinfo $(HTTP_LIBS)
 $(call objs,$(HTTPD_SRCS) bench/epoll.c bench/iouring.c bench/lwip.c): | need-http
 $(call objs,bench/iouring.c): | need-uring
-$(call objs,$(TOOL_SRCS)): | need-tools
+$(call objs,$(TOOL_SRCS)): | need-tools need-http
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -lpthread $(LDLIBS)
@@ -125,21 +125,27 @@ $(O)/tests/test_binary: tests/unit/test_binary.c apps/binary.h apps/http.h
 
 # All that test-lib, test-http and test-tools run, at once
 .PHONY: unit-programs
-unit-programs: $(LIB_TESTS) $(O)/tests/stackmap $(O)/tests/test_refuse $(O)/tests/test_binary \
+unit-programs: $(LIB_TESTS) $(O)/tests/stackmap $(O)/tests/stackmap-fake $(O)/tests/test_refuse $(O)/tests/test_binary \
 	$(addprefix $(O)/tests/test_http.,$(or $(http_parsers),http_parser))
 
 # The stackmap command, with sanitizers
-$(O)/tests/stackmap: $(TOOL_SRCS) $(LIB_SRCS) $(wildcard tools/*.h tools/doctor/*.h include/*.h) | need-cc need-tools
+$(O)/tests/stackmap: $(TOOL_SRCS) $(LIB_SRCS) $(wildcard tools/*.h tools/doctor/*.h include/*.h apps/http*.h) | need-cc need-tools need-http
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iinclude $(CPPFLAGS) -O1 -g -Wall -Wextra \
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iinclude -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra \
 		-fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
+# With ports that are none (FAKE_PORTS=N)
+$(O)/tests/stackmap-fake: tests/unit/fake_ports.c $(TOOL_SRCS) $(filter-out lib/stats.c,$(LIB_SRCS)) $(wildcard tools/*.h apps/http*.h) | need-cc need-tools need-http
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(LIB_CPPFLAGS) -Iinclude -Iapps $(HTTP_CPPFLAGS) $(CPPFLAGS) -O1 -g -Wall -Wextra \
+		-fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $(filter %.c,$^) $(LDFLAGS) -Wl,--wrap=access $(TOOL_LIBS)
 # What it does when the kernel does not tell it all
 $(O)/tests/test_refuse: tests/unit/test_refuse.c tools/refuse.c tools/link.c tools/rtnl.c tools/carry.h tools/rtnl.h | need-cc need-cmocka
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CPPFLAGS) -O1 -g -Wall -Wextra -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-o $@ $(filter %.c,$^) $(LDFLAGS) -Wl,--wrap=rtnl_dump,--wrap=setns,--wrap=opendir -lcmocka
 .PHONY: test-tools
-test-tools: $(O)/tests/stackmap $(O)/tests/test_refuse
+test-tools: $(O)/tests/stackmap $(O)/tests/stackmap-fake $(O)/tests/test_refuse
+	tests/unit/top.sh $(O)/tests/stackmap-fake
 	tests/unit/doctor.sh $(O)/tests/stackmap
 	$(O)/tests/test_refuse
 
@@ -161,6 +167,7 @@ demo: everything-quickly
 check: everything-quickly
 	tests/run
 check-apps: everything-quickly
+	tests/trace
 	tests/suites/run
 	tests/profiles
 	tests/preload/run --way asan --mem 3072

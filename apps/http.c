@@ -43,6 +43,9 @@ struct feed {
 	http_handler *handler;
 	void *arg;
 	const char *mark;	/* from where to count the head's bytes in this buffer */
+	const char *start;	/* of the buffer */
+	bool begun;		/* a request has begun in it */
+	const char *target;	/* where the target of the last one began, or NULL */
 };
 
 static int lower(char c)
@@ -112,6 +115,8 @@ static int on_message_begin(http_parser_t *parser)
 	struct http_conn *conn = ((struct feed *)parser->data)->conn;
 
 	http_syntax_progress(parser);
+	((struct feed *)parser->data)->begun = true;
+	((struct feed *)parser->data)->target = NULL;
 	conn->phase = PHASE_HEAD;
 	conn->name = NAME_OTHER;
 	conn->body_len = 0;
@@ -140,6 +145,7 @@ static int on_url(http_parser_t *parser, const char *at, size_t len)
 		conn->target_len = len;
 		conn->head_len = 0;
 		feed->mark = at;
+		feed->target = at;
 	} else if (keep_target(conn, at, len, conn->target_len)) {
 		return refuse(conn, 500);
 	}
@@ -501,6 +507,37 @@ static int judge(struct http_conn *conn, const char *buf, size_t len)
 	return 0;
 }
 
+/* Where the request begins whose target does so in this buffer; NULL: before it, or not as one has it */
+static const char *request_line(const struct feed *feed)
+{
+	const char *method = http_syntax_method(feed->conn->syntax.parser.method), *at = feed->target;
+	size_t len = strlen(method);
+
+	if (!at || (size_t)(at - feed->start) < len + 1 || at[-1] != ' ' || memcmp(at - len - 1, method, len))
+		return NULL;
+	return at - len - 1;
+}
+
+/* How much of what was fed is of a request whose end has not come */
+static void count_unfinished(struct http_conn *conn, const struct feed *feed, size_t len)
+{
+	const char *begin = request_line(feed);
+
+	if (conn->phase == PHASE_IDLE || conn->phase == PHASE_DONE)
+		conn->unfinished = 0;
+	else if (feed->begun)
+		conn->unfinished = begin ? feed->start + len - begin : UINT32_MAX;
+	else if (conn->unfinished && conn->unfinished < UINT32_MAX - len)
+		conn->unfinished += len;
+	else
+		conn->unfinished = UINT32_MAX;
+}
+
+void http_conn_end(struct http_conn *conn)
+{
+	conn->phase = PHASE_DONE;
+}
+
 void http_conn_init(struct http_conn *conn)
 {
 	memset(conn, 0, offsetof(struct http_conn, kept));
@@ -523,7 +560,7 @@ bool http_conn_done(const struct http_conn *conn)
 size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 		 http_handler *handler, void *arg)
 {
-	struct feed feed = { .conn = conn, .handler = handler, .arg = arg, .mark = buf };
+	struct feed feed = { .conn = conn, .handler = handler, .arg = arg, .mark = buf, .start = buf };
 	const char *start = buf;
 	const char *end = start + len;
 	size_t used = 0;
@@ -538,6 +575,7 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 		case HTTP_SYNTAX_OK:
 			break;
 		case HTTP_SYNTAX_PAUSED:
+			conn->unfinished = 0;
 			return conn->phase == PHASE_DONE ? len : used;
 		case HTTP_SYNTAX_METHOD:
 			conn->phase = PHASE_JUDGE_METHOD;
@@ -577,8 +615,11 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 		status = 500;
 	if (status) {
 		finish(&feed, status);
+		conn->unfinished = 0;
 		return len;
 	}
+	if (__builtin_expect(conn->phase != PHASE_IDLE || conn->unfinished, 0))
+		count_unfinished(conn, &feed, len);
 	/* Only if the body was not on its way already. */
 	if (conn->awaits) {
 		struct http_request req = {

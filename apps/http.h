@@ -92,6 +92,11 @@ struct http_conn {
 			bool broken : 1;	/* fields could not be kept */
 		};
 	};
+	/*
+	 * How many of the bytes that were fed last belong to a request whose end has not come; UINT32_MAX: not
+	 * known. Who has kept them can have another http_conn go on from the beginning of that request.
+	 */
+	uint32_t unfinished;
 	char kept[80];
 };
 
@@ -107,6 +112,8 @@ size_t http_feed(struct http_conn *conn, const void *buf, size_t len,
 
 /* True once the last request came: close when its response is sent. */
 bool http_conn_done(const struct http_conn *conn);
+/* Have it so */
+void http_conn_end(struct http_conn *conn);
 
 /* --- http-response.c --- */
 

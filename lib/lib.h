@@ -18,7 +18,8 @@
  *	attach			heir credit
  *	conn			heir queue end linger schedule attach
  *	unread			end
- *	port			heir queue end linger
+ *	handover		heir park
+ *	port			heir queue end linger handover
  */
 #ifndef STACKMAP_LIB_H
 #define STACKMAP_LIB_H
@@ -291,6 +292,9 @@ void stackmap_settle_returns_(struct stackmap_port *port);
 void stackmap_run_credit_(struct stackmap_port *port);
 void stackmap_drop_credit_(struct stackmap_port *port, int fd);
 void stackmap_refused_credit_(struct stackmap_conn *conn, uint64_t credit);
+
+/* handover.c */
+int stackmap_inherit_(struct stackmap_port *port);
 
 /* end.c */
 void stackmap_conn_over_(struct stackmap_conn *conn);

@@ -83,14 +83,14 @@ static void init_rings(struct stackmap_port *port)
 	port->batch = 1;
 }
 
-static int init_bufs(struct stackmap_port *port)
+/* @inherited: from another owner, or from who has opened it only */
+static int init_bufs(struct stackmap_port *port, bool inherited)
 {
 	const struct stackmap_register *reg = &port->reg;
 	struct stackmap_heir *heir = stackmap_heir_(port);
 	const uint32_t *extra;
 	uint32_t i;
 
-	extra = (const uint32_t *)((const char *)port->map + reg->extra_off);
 	/* whatever happens, there are no more spare ones than there are at all */
 	heir->spare = malloc(reg->frames * sizeof(*heir->spare));
 	heir->tx_own = malloc(reg->tx_slots * sizeof(*heir->tx_own));
@@ -102,11 +102,14 @@ static int init_bufs(struct stackmap_port *port)
 	port->tx_own = heir->tx_own;
 	port->kept = heir->kept;
 	port->bufs = heir->bufs;
-	for (i = 0; i < reg->extra_bufs; i++)
-		stackmap_spare_(port, extra[i]);
 	for (i = 0; i < reg->tx_slots; i++)
 		port->tx_own[i] = STACKMAP_NO_BUF;
 	port->returns_max = reg->tx_slots / 2;
+	if (inherited)
+		return stackmap_inherit_(port);
+	extra = (const uint32_t *)((const char *)port->map + reg->extra_off);
+	for (i = 0; i < reg->extra_bufs; i++)
+		stackmap_spare_(port, extra[i]);
 	return 0;
 }
 
@@ -127,9 +130,10 @@ static int init_limits(struct stackmap_port *port,
 
 /* With port->reg as answered. Takes the port; NULL, and errno, when it has closed it */
 static struct stackmap_port *set_up(struct stackmap_port *port,
-				    const struct stackmap_options *opt)
+				    const struct stackmap_options *opt,
+				    bool inherited)
 {
-	if (do_map(port) || init_limits(port, opt) || init_bufs(port)) {
+	if (do_map(port) || init_limits(port, opt) || init_bufs(port, inherited)) {
 		stackmap_close(port);
 		return NULL;
 	}
@@ -159,7 +163,7 @@ struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
 		stackmap_close(port);
 		return NULL;
 	}
-	return set_up(port, opt);
+	return set_up(port, opt, false);
 }
 
 /* What a new owner has to leave as the one before, or the opener, has it */
@@ -169,7 +173,8 @@ static bool asks_for_other(const struct stackmap_register *reg,
 	return (opt->rx_slots && opt->rx_slots != reg->rx_slots) ||
 	       (opt->tx_slots && opt->tx_slots != reg->tx_slots) ||
 	       (opt->pool_bufs && opt->pool_bufs != reg->pool_bufs) ||
-	       (opt->stall_us && opt->stall_us != reg->stall_us) || opt->extra_bufs;
+	       (opt->stall_us && opt->stall_us != reg->stall_us) ||
+	       (opt->extra_bufs && opt->extra_bufs != reg->extra_bufs);
 }
 
 struct stackmap_port *stackmap_open_fd(int fd, const struct stackmap_options *opt)
@@ -187,14 +192,14 @@ struct stackmap_port *stackmap_open_fd(int fd, const struct stackmap_options *op
 		stackmap_close(port);
 		return NULL;
 	}
-	/* Which of the extra ones lie in slots now, nobody can tell */
-	if (port->reg.extra_bufs || asks_for_other(&port->reg, opt)) {
+	if (asks_for_other(&port->reg, opt)) {
 		stackmap_close(port);
 		errno = EINVAL;
 		return NULL;
 	}
 	port->fd = fd;
-	if (!set_up(port, opt))
+	/* (whose end would close it, were it in the heir already) */
+	if (!set_up(port, opt, true))
 		return NULL;
 	stackmap_heir_(port)->fd = fd;
 	return port;

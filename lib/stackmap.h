@@ -189,14 +189,30 @@ struct stackmap_port *stackmap_open(const char *ifname, unsigned int queue,
  *
  * So that programs need no privileges: who has them opens the port, with
  * STACKMAP_IOC_REGISTER or stackmap_open() and without extra buffers, and passes it on. It
- * can be passed on again when its owner has closed it or has ended. One process at a time
+ * can be passed on again when its owner has closed it or has ended; with extra buffers only
+ * after stackmap_hand_over(). One process at a time
  * uses it: that is for the two to agree on.
  *
  * Return: the port, or NULL and errno: ENXIO, ENOTTY or EBADF (@fd is no port), ENOTTY also
  * for a module older than 0.2; EINVAL (options that differ from what it was opened with, or
- * it has extra buffers), ENOMEM.
+ * it has extra buffers and was not handed over), ENOMEM.
  */
 struct stackmap_port *stackmap_open_fd(int fd, const struct stackmap_options *opt);
+
+/**
+ * stackmap_hand_over() - leave a port for another process to go on with
+ * @port: the port, which is no more on success
+ *
+ * For a restart without a gap. The caller detaches all sockets before (connections with
+ * stackmap_conn_unqueue() and stackmap_conn_detach_unread(), so that nothing is lost), syncs until
+ * nothing is in the transmit ring, and then passes on sockets and the port, by SCM_RIGHTS; the other
+ * process opens that with stackmap_open_fd(), also if it has extra buffers. Until then packets go to the
+ * kernel as on any NIC. Buffers that were kept in a send are spare ones there once they are idle.
+ *
+ * Return: the port's descriptor, the caller's to pass on and close; or -1 and errno: EBUSY (something is
+ * attached, lingers, or is in the transmit ring), ENOMEM, EINVAL, ESTALE. Nothing has changed then.
+ */
+int stackmap_hand_over(struct stackmap_port *port);
 
 /**
  * stackmap_open_hint() - what a user can do about a failed stackmap_open()
@@ -764,6 +780,19 @@ int stackmap_conn_detach(struct stackmap_conn *conn);
  */
 int stackmap_conn_detach_unread(struct stackmap_conn *conn, const void *data,
 				size_t len);
+
+/**
+ * stackmap_conn_unqueue() - take back what a connection has not given to TCP yet
+ * @conn: the connection
+ * @to: where to copy it, in order
+ * @size: bytes there
+ *
+ * Then it can be detached. Marks of stackmap_conn_tell_acked() in the queue are forgotten.
+ *
+ * Return: how many bytes, or -1 and errno: EBUSY (some of it is in the transmit ring: sync first),
+ * EMSGSIZE (it is more), EBADF, ESTALE. Nothing has changed then.
+ */
+ssize_t stackmap_conn_unqueue(struct stackmap_conn *conn, void *to, size_t size);
 
 /**
  * stackmap_conn_close() - close a connection after what is queued was sent

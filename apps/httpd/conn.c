@@ -67,6 +67,8 @@ static void conn_free(struct conn *conn)
 {
 	if (conn->in)
 		free_in(conn);
+	free(conn->part);
+	conn->part = NULL;
 	file_end(conn);
 	http_conn_free(&conn->http);
 	if (conn->prev)
@@ -119,11 +121,36 @@ static int on_request(void *arg, const struct http_request *req)
 	return 1;
 }
 
+/* Only for a process that takes over: what a request had before this, and this */
+static void keep_part(struct conn *conn, const char *data, size_t len)
+{
+	uint32_t n = conn->http.unfinished, before = n > len ? n - len : 0;
+	char *part = NULL;
+
+	if (before == conn->part_len || !before)
+		part = n && n <= IN_MAX ? realloc(conn->part, n) : NULL;
+	if (!part) {
+		/* Too long, or nobody knows where it began: it cannot be handed over */
+		free(conn->part);
+		conn->part = NULL;
+		conn->part_len = 0;
+		return;
+	}
+	memcpy(part + before, data + len - (n - before), n - before);
+	conn->part = part;
+	conn->part_len = n;
+}
+
 /* Returns how many bytes were used: fewer if the rest must wait, or the connection failed */
 static size_t feed(struct conn *conn, const char *data, size_t len)
 {
-	if (__builtin_expect(!server.binary_max, 1))
-		return http_feed(&conn->http, data, len, on_request, conn);
+	if (__builtin_expect(!server.binary_max, 1)) {
+		size_t used = http_feed(&conn->http, data, len, on_request, conn);
+
+		if (__builtin_expect(conn->http.unfinished || conn->part, 0) && takeover_is_on())
+			keep_part(conn, data, used);
+		return used;
+	}
 	len = binary_feed(&conn->binary, data, len, server.binary_max, on_request, conn);
 	conn->failed |= conn->binary.done;
 	return len;
@@ -242,4 +269,86 @@ void conn_continue(struct conn *conn)
 		}
 	}
 	settle(conn);
+}
+
+/*
+ * Make it a socket that another process goes on with: what is to be sent first goes to @queued, what was
+ * received and not answered back to the socket. Returns how many descriptors fds has then, 0 if that
+ * cannot be: the connection is gone in either case, and the descriptors are the caller's to close.
+ */
+int conn_pass(struct conn *conn, struct passed *p, void *queued, size_t size, int fds[2])
+{
+	const char *unread = conn->part;
+	size_t kept = conn->in_len - conn->in_off, n = conn->part_len;
+	char *both = NULL;
+	ssize_t left;
+	int fd;
+
+	if (server.binary_max) {
+		unread = (const char *)conn->binary.kept;
+		n = conn->binary.have;
+	}
+	/* The beginning of a request that is too long, and ranges: not worth to be passed on */
+	if (conn->failed || conn->parts || stackmap_conn_error(&conn->sm) || conn->http.unfinished != conn->part_len)
+		goto abort;
+	if (kept) {
+		/* What was kept comes behind a request that was answered, or is being */
+		both = malloc(n + kept);
+		if (!both)
+			goto abort;
+		memcpy(both, unread ? unread : "", n);
+		memcpy(both + n, conn->in + conn->in_off, kept);
+		unread = both;
+		n += kept;
+	}
+	left = stackmap_conn_unqueue(&conn->sm, queued, size);
+	if (left < 0)
+		goto abort;
+	*p = (struct passed){
+		.body_off = conn->body_off, .body_left = conn->body_left, .queued = (uint32_t)left, .busy = conn->busy,
+		.done = http_conn_done(&conn->http) || conn->binary.done, .shut = conn->shut, .file = conn->file >= 0,
+	};
+	fd = stackmap_conn_detach_unread(&conn->sm, unread, n);
+	if (fd < 0)
+		goto abort;
+	free(both);
+	fds[0] = fd;
+	fds[1] = conn->file;
+	conn->file = -1;
+	conn_free(conn);
+	return p->file ? 2 : 1;
+abort:
+	free(both);
+	conn_abort(conn);
+	return 0;
+}
+
+/* The other end of conn_pass(). Returns 0, or -1, and then the connection is gone */
+int conn_take(const struct passed *p, const void *queued, int fds[2])
+{
+	struct conn *conn = conn_open(fds[0]);
+
+	if (!conn) {
+		close(fds[0]);
+		if (p->file)
+			close(fds[1]);
+		return -1;
+	}
+	if (p->file)
+		conn->file = fds[1];
+	conn->body_off = p->body_off;
+	conn->body_left = p->body_left;
+	conn->shut = p->shut;
+	if (p->done)
+		http_conn_end(&conn->http);
+	if (p->queued && stackmap_send(&conn->sm, queued, p->queued) != (ssize_t)p->queued) {
+		conn_abort(conn);
+		return -1;
+	}
+	conn->busy = p->busy;
+	if (p->busy)
+		reply_wait(conn);
+	else
+		settle(conn);
+	return 0;
 }

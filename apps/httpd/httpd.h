@@ -39,6 +39,7 @@ struct parts;	/* file.c */
  * @body_left: its length
  * @ignored: bytes that came after the last request
  * @unacked: bytes which the client had not acknowledged when last asked, or -1
+ * @part: what has come of a request whose end has not, @part_len bytes; it is for a process that takes over
  * @in: received while busy: bytes [in_off, in_len) of in_cap
  * @binary: the requests of --binary
  * @http: the others
@@ -59,6 +60,8 @@ struct conn {
 	uint64_t body_left;
 	uint32_t ignored;
 	int unacked;
+	char *part;
+	uint32_t part_len;
 	char *in;
 	uint32_t in_off;
 	uint32_t in_len;
@@ -78,6 +81,7 @@ struct conn {
  * @user: become this user, and @group, when all is open; NULL: do not
  * @uid, @gid, @groups, @ngroups: who that is
  * @binary: requests are those of binary.h
+ * @takeover: where another process may ask for all this one has, or NULL
  */
 struct settings {
 	const char *ifname;
@@ -98,6 +102,7 @@ struct settings {
 	unsigned long spin_us;
 	bool spin_always;
 	unsigned long idle_s;
+	const char *takeover;
 	struct stackmap_options options;
 };
 
@@ -167,6 +172,10 @@ static inline bool signals_told(void)
 int server_start(const struct settings *set, unsigned int queue);
 int server_run(const struct settings *set);
 void server_end(void);
+/* Send all that can be sent now, and look at nothing that comes */
+void server_flush(void);
+/* Close the port alone */
+void server_end_port(void);
 
 /* announce.c */
 void announce(const struct settings *set);
@@ -189,6 +198,35 @@ void conn_abort(struct conn *conn);
 void conn_receive(struct conn *conn, const struct stackmap_slot *slot);
 void conn_continue(struct conn *conn);
 void conn_free_all(void);
+
+/**
+ * struct passed - a connection that goes to another process, beside its socket and its queued bytes
+ * @body_off, @body_left: as in struct conn
+ * @queued: bytes that follow, to be sent first
+ * @busy, @done, @shut: the response is not wholly queued, no more requests are read, our FIN is sent
+ * @file: the second descriptor is the body's
+ */
+struct passed {
+	uint64_t body_off;
+	uint64_t body_left;
+	uint32_t queued;
+	uint8_t busy;
+	uint8_t done;
+	uint8_t shut;
+	uint8_t file;
+};
+
+int conn_pass(struct conn *conn, struct passed *p, void *queued, size_t size, int fds[2]);
+int conn_take(const struct passed *p, const void *queued, int fds[2]);
+
+/* takeover.c: another process goes on with ports, listeners and connections */
+int takeover_ask(const struct settings *set);
+int takeover_listen(const struct settings *set);
+bool takeover_is_on(void);
+int takeover_port(unsigned int queue, int *listener);
+void takeover_conns(unsigned int queue);
+void takeover_give(unsigned int queue);
+void takeover_end(void);
 
 /* idle.c */
 void idle_tick(void);

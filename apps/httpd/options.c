@@ -15,7 +15,7 @@
 #define SPARE_BUFS	1024
 #define SPIN_ALWAYS_US	10000	/* a look at the clock and for signals so often */
 
-enum { REUSEPORT = 256, BINARY, SPIN, IDLE, RX_SLOTS, TX_SLOTS, EXTRA, POOL, STALL };
+enum { REUSEPORT = 256, BINARY, SPIN, IDLE, TAKEOVER, RX_SLOTS, TX_SLOTS, EXTRA, POOL, STALL };
 
 static const struct option options[] = {
 	{ "interface", required_argument, NULL, 'i' },
@@ -29,6 +29,7 @@ static const struct option options[] = {
 	{ "user", required_argument, NULL, 'u' },
 	{ "spin", required_argument, NULL, SPIN },
 	{ "idle-timeout", required_argument, NULL, IDLE },
+	{ "takeover", required_argument, NULL, TAKEOVER },
 	{ "rx-slots", required_argument, NULL, RX_SLOTS },
 	{ "tx-slots", required_argument, NULL, TX_SLOTS },
 	{ "extra-bufs", required_argument, NULL, EXTRA },
@@ -56,6 +57,8 @@ static const char usage[] =
 	"      --spin USEC       poll the NIC for so long without traffic before sleeping (5000);\n"
 	"                        'always': never sleep\n"
 	"      --idle-timeout S  close connections after so many idle seconds, 0 for never (60)\n"
+	"      --takeover SOCKET  take over from the server that was started with the same, if there is one,\n"
+	"                        with all its connections; and let the next one do so\n"
 	"      --rx-slots N      slots in the receive ring, a power of two (1024)\n"
 	"      --tx-slots N      slots in the transmit ring, a power of two (1024)\n"
 	"      --extra-bufs N    spare buffers (1028)\n"
@@ -180,6 +183,9 @@ static int take(int opt, struct settings *set)
 		return 0;
 	case IDLE:
 		return number("--idle-timeout", 0, 1000000, &set->idle_s);
+	case TAKEOVER:
+		set->takeover = optarg;
+		return 0;
 	case RX_SLOTS:
 		return ring_size("--rx-slots", &sm->rx_slots);
 	case TX_SLOTS:

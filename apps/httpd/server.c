@@ -190,9 +190,35 @@ int server_run(const struct settings *set)
 	return 0;
 }
 
+void server_flush(void)
+{
+	int i;
+
+	/* Each sync may put more of the send queues in the ring; a slow client's is refused, and stays there */
+	for (i = 0; i < 1000 && unsynced() && stackmap_sync(server.port, 0) >= 0; i++)
+		;
+}
+
+/* One that was taken over, or a new one */
+static struct stackmap_port *open_port(const struct settings *set, unsigned int queue, int fd)
+{
+	/* The rest is as the one before had it */
+	struct stackmap_options opt = { .send_max = set->options.send_max, .linger_ms = set->options.linger_ms };
+	struct stackmap_port *port;
+
+	if (fd < 0)
+		return stackmap_open(set->ifname, queue, &set->options);
+	port = stackmap_open_fd(fd, &opt);
+	if (!port)
+		close(fd);
+	return port;
+}
+
 /* Returns 0, or -1 and has told why */
 int server_start(const struct settings *set, unsigned int queue)
 {
+	int port;
+
 	if (set->root) {
 		server.root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (server.root < 0) {
@@ -209,10 +235,12 @@ int server_start(const struct settings *set, unsigned int queue)
 	limit_conns(set->nqueues);
 	set_timeouts(set->idle_s);
 	server.reloads = __atomic_load_n(&signals_reloads, __ATOMIC_RELAXED);
-	server.listener = listen_on(set->addr, set->port, set->reuseport || set->nqueues > 1);
+	port = takeover_port(queue, &server.listener);
+	if (server.listener < 0)
+		server.listener = listen_on(set->addr, set->port, set->reuseport || set->nqueues > 1);
 	if (server.listener < 0)
 		return -1;
-	server.port = stackmap_open(set->ifname, queue, &set->options);
+	server.port = open_port(set, queue, port);
 	if (!server.port) {
 		fprintf(stderr, "stackmap-httpd: cannot own %s queue %u: %s\n", set->ifname,
 			queue, stackmap_open_hint(errno));
@@ -231,14 +259,20 @@ int server_start(const struct settings *set, unsigned int queue)
 			strerror(errno));
 		return -1;
 	}
+	takeover_conns(queue);
 	return 0;
+}
+
+void server_end_port(void)
+{
+	stackmap_close(server.port);
+	server.port = NULL;
 }
 
 void server_end(void)
 {
-	if (server.port)
-		conn_free_all();
-	stackmap_close(server.port);
+	conn_free_all();
+	server_end_port();
 	if (server.listener >= 0)
 		close(server.listener);
 	if (server.root >= 0)

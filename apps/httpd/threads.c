@@ -53,6 +53,7 @@ static void finish(struct worker *w)
 {
 	w->requests = server.requests;
 	w->connections = server.connections;
+	takeover_give(w->queue);
 	server_end();
 }
 
@@ -107,7 +108,7 @@ static int run_all(const struct settings *set)
 		fprintf(stderr, "stackmap-httpd: steering connections: %s\n", strerror(errno));
 		return -1;
 	}
-	if (user_become(set))
+	if (takeover_listen(set) || user_become(set))
 		return -1;
 	announce(set);
 	pin(&workers[0]);
@@ -125,6 +126,8 @@ int threads_run(const struct settings *set)
 		workers[i].set = set;
 		workers[i].queue = set->queues[i];
 	}
+	if (set->takeover && takeover_ask(set))
+		return -1;
 	first->thread = pthread_self();
 	signals_add(first->thread);
 	first->ret = server_start(set, first->queue);
@@ -146,6 +149,7 @@ int threads_run(const struct settings *set)
 		if (workers[i].ret)
 			first->ret = -1;
 	}
+	takeover_end();
 	if (first->ret)
 		return -1;
 	printf("stackmap-httpd: %llu requests on %llu connections\n", (unsigned long long)requests,

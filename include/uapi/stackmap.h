@@ -166,6 +166,7 @@ struct stackmap_slot {
  * @tail: the first slot that belongs to the kernel again. Written by sync only.
  * @refused: transmit: how many slots the last sync marked STACKMAP_TX_REFUSED
  * @told: receive: STACKMAP_TOLD_*, by the last sync
+ * @heir: receive: what an application leaves for the next one that has the port; the kernel does not look at it
  *
  * Slots from head up to but not including tail are the application's, as in
  * netmap. All indices are in [0, nslots). The kernel reads head once per sync;
@@ -181,7 +182,8 @@ struct stackmap_ring {
 	__u32 refused;
 	__u32 told;
 	__u32 reserved2[13];
-	__u32 reserved3[16];
+	__u32 heir[2];
+	__u32 reserved3[14];
 	struct stackmap_slot slots[];
 };
 

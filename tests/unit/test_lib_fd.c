@@ -161,6 +161,69 @@ static void test_errors(void **state)
 	done(port);
 }
 
+/* A port in use, with extra buffers of which one is kept in a send, goes on with another owner */
+static void test_hand_over(void **state)
+{
+	struct stackmap_options opt = { .rx_slots = SLOTS, .tx_slots = SLOTS, .extra_bufs = 6, .send_max = 200 };
+	struct stackmap_port *port = stackmap_open("fake0", 0, &opt), *next;
+	uint32_t kept, mine, i, spares, got[6];
+	char left[200];
+	int fd;
+
+	(void)state;
+	assert_non_null(port);
+	assert_int_equal(stackmap_conn_attach(&a, port, fk_socket(PLENTY)), 0);
+	kept = stackmap_buf_take(port);
+	mine = stackmap_buf_take(port);
+	assert_true(kept != STACKMAP_NO_BUF && mine != STACKMAP_NO_BUF);
+	memcpy(stackmap_buf(port, kept), "precious", 8);
+	assert_int_equal(stackmap_send_buf(&a, kept, 0, 8, STACKMAP_TX_KEEP), 0);
+	/* Something is in the ring, and then something is attached */
+	assert_int_equal(stackmap_hand_over(port), -1);
+	assert_int_equal(errno, EBUSY);
+	assert_int_equal(stackmap_conn_unqueue(&a, left, sizeof(left)), -1);
+	assert_int_equal(errno, EBUSY);
+	stackmap_sync(port, 0);
+	assert_int_equal(stackmap_hand_over(port), -1);
+	assert_int_equal(errno, EBUSY);
+	/* TCP has no room for what comes next */
+	fk_sock(a.fd)->room = 3;
+	assert_int_equal(stackmap_send(&a, "0123456789", 10), 10);
+	stackmap_sync(port, 0);
+	assert_int_equal(stackmap_conn_unqueue(&a, left, 6), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	assert_int_equal(stackmap_conn_unqueue(&a, left, sizeof(left)), 7);
+	assert_memory_equal(left, "3456789", 7);
+	assert_int_equal(stackmap_conn_unqueue(&a, left, sizeof(left)), 0);
+	assert_true(stackmap_conn_detach(&a) >= 0);
+	fd = stackmap_hand_over(port);
+	assert_true(fd >= 0);
+
+	next = stackmap_open_fd(fd, &opt);
+	assert_non_null(next);
+	spares = stackmap_buf_spares(next);
+	assert_int_equal(spares, 4);
+	/* What the peer has not acknowledged stays as it is; what was only taken is a spare one soon */
+	for (i = 0; i < 4; i++) {
+		assert_true(stackmap_sync(next, 0) >= 0);
+		stackmap_idle(next);
+	}
+	assert_true(stackmap_buf_spares(next) >= 5);
+	while ((spares = stackmap_buf_spares(next)))
+		got[spares - 1] = stackmap_buf_take(next);
+	for (i = 0; i < 5; i++)
+		assert_int_not_equal(got[i], kept);
+	assert_memory_equal(stackmap_buf(next, kept), "precious", 8);
+	/* It is an ordinary port: handed over once more, and not if its owner was killed */
+	fd = stackmap_hand_over(next);
+	assert_true(fd >= 0);
+	port = stackmap_open_fd(fd, NULL);
+	assert_non_null(port);
+	stackmap_free_port_(port);
+	fails(fd, NULL, EINVAL);
+	close(fd);
+}
+
 /* As any port: a child of fork() closes its copy, and has nothing else of it */
 static void test_fork(void **state)
 {
@@ -279,6 +342,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_open, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hand_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_passed_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),

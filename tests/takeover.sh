@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# tests/takeover.sh GUEST [TIMES (20)]: stackmap-httpd is replaced by another one, TIMES times, under load. Prints TAP.
+#
+# stackmap.ko is loaded in GUEST, nobody owns eth0 or has port 8080. Kept connections go on, new ones are accepted, a
+# response that is half sent is sent to its end, and a request that has half come is answered: by the new process.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+guest=${1:?which guest?} times=${2:-20}
+addr=$(vm/guest addr "$guest" 8080)
+tmp=$(mktemp -d) failed=0
+
+inside() { vm/guest exec "$guest" --timeout "${2:-30}" -- "$1"; }
+outside() { vm/guest host "$guest" -- timeout 120 "$@"; }
+ok() { # NAME: the status of the command before is the result
+  if (($? == 0)); then echo "ok - $1"; else echo "not ok - $1"; failed=1; fi
+}
+# Server N has ended, within 10 s (or is a zombie, which is init's affair)
+ended() {
+  inside "for j in {1..100}; do grep -q '^State:.[^ZX]' /proc/\$(cat /tmp/pid.$1)/status 2>/dev/null || exit 0; sleep 0.1; done; exit 1"
+}
+cleanup() {
+  inside 'pidof stackmap-httpd >/dev/null && kill -KILL $(pidof stackmap-httpd)' >/dev/null 2>&1
+  rm -rf "$tmp"
+}
+trap cleanup EXIT
+driver=$(inside "ethtool -i eth0 | sed -n 's/driver: //p'")
+queues=$(inside 'ls -d /sys/class/net/eth0/queues/rx-* | wc -l')
+options="-q 0-$((queues - 1)) --root /tmp/www --takeover /tmp/takeover"
+
+# start N [OPTION...]: one more, in the background; returns when it serves
+start() {
+  inside "setsid stackmap-httpd $options ${*:2} >/tmp/httpd.$1 2>&1 </dev/null & echo \$! >/tmp/pid.$1
+    for i in {1..200}; do grep -q http:// /tmp/httpd.$1 && exit; [ -d /proc/\$(cat /tmp/pid.$1) ] || break; sleep 0.1; done; cat /tmp/httpd.$1; exit 1" 40
+}
+inside 'rm -rf /tmp/www /tmp/takeover /tmp/httpd.* /tmp/pid.*; mkdir -p /tmp/www; echo hello >/tmp/www/small; head -c 20000000 /dev/urandom >/tmp/www/large
+  sha256sum </tmp/www/large >/tmp/sum' 60
+start 0
+ok "$driver: a server starts that may be taken over"
+
+# Under load: kept connections (wrk tells of errors only if there are any), new ones, and slow readers of something large
+outside wrk -t 1 -c 16 -d "$((times * 2 + 6))" "http://$addr/small" >"$tmp/wrk" 2>&1 &
+wrk=$!
+outside bash -c "end=\$((SECONDS + $((times * 2 + 5)))); n=0
+  while ((SECONDS < end)); do [[ \$(curl -s --max-time 20 'http://$addr/small') == hello ]] && ((++n)) || echo lost; done; echo \$n" >"$tmp/new" 2>&1 &
+new=$!
+for i in 1 2; do
+  outside curl -s --max-time 110 --limit-rate 1M "http://$addr/large" 2>/dev/null | sha256sum >"$tmp/large.$i" &
+  large[i]=$!
+done
+# A request that comes in three parts, with takeovers in between
+outside bash -c "exec 3<>/dev/tcp/${addr/://}; printf 'GET /sm' >&3; sleep 3; printf 'all HTTP/1.1\r\nHo' >&3; sleep 3
+  printf 'st: x\r\nConnection: close\r\n\r\n' >&3; cat <&3" >"$tmp/parts" 2>&1 &
+parts=$!
+sleep 1
+bad=0
+for ((i = 1; i <= times; i++)); do
+  start "$i" || { bad=$((bad + 1)); break; }
+  # The one before has ended, and by itself
+  ended $((i - 1)) || { bad=$((bad + 1)); echo "# the one before has not ended"; }
+  inside "grep -q 'requests on' /tmp/httpd.$((i - 1)) && [ \$(wc -l </tmp/httpd.$((i - 1))) -le 3 ]" ||
+    { bad=$((bad + 1)); inside "cat /tmp/httpd.$((i - 1))"; }
+  sleep 0.7
+done
+((!bad))
+ok "$driver: taken over $((i - 1)) times"
+wait "$wrk"
+grep -q 'Requests/sec' "$tmp/wrk" && ! grep -q 'Socket errors\|Non-2xx' "$tmp/wrk"
+ok "$driver: 16 connections go on: $(sed -n 's/^ *\([0-9]* requests\) in.*/\1/p' "$tmp/wrk"), none lost"
+grep 'Socket errors\|Non-2xx' "$tmp/wrk" | sed 's/^/# /'
+wait "$new"
+[[ $(<"$tmp/new") =~ ^[0-9]+$ ]] && (($(<"$tmp/new") > times))
+ok "$driver: new connections: $(tail -n 1 "$tmp/new"), none lost"
+wait "$parts"
+grep -q '^HTTP/1.1 200 OK' "$tmp/parts" && grep -q '^hello' "$tmp/parts"
+ok "$driver: a request that came in parts, to several servers, is answered"
+for i in 1 2; do wait "${large[i]}"; done
+[[ $(sort -u "$tmp"/large.* "$tmp/large.1" | wc -l) == 1 && $(<"$tmp/large.1") == "$(inside 'cat /tmp/sum')" ]]
+ok "$driver: responses that were being sent arrive to the byte"
+inside 'stackmap stats --json' | jq -e '[.ports[] | .frames == (.stats | .frames_user + .frames_pool + .frames_flight + .frames_nic)] | all' >/dev/null
+ok "$driver: no buffer is lost"
+inside "stackmap-httpd -i eth0 -q 0 --binary --size 5 --takeover /tmp/takeover; [ \$? = 1 ]" 2>&1 | grep -q 'has another --interface, --queue or'
+ok "$driver: another kind of server is told so"
+[[ $(outside curl -s --max-time 20 "http://$addr/small") == hello ]]
+ok "$driver: and nothing has changed"
+# One who asks and dies: what it had is gone with it, but nothing waits for it
+inside "kill \$(cat /tmp/pid.$times)"
+ended "$times"
+ok "$driver: the last one ends as ever"
+[[ ! $(inside 'ls /tmp/takeover 2>/dev/null') ]]
+ok "$driver: and takes its socket with it"
+exit $failed

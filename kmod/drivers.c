@@ -3,10 +3,10 @@
  * drivers.c - the stock drivers whose NAPI instances may be claimed
  *
  * The rule of nic_napi.c asks something of a driver: that whoever changes its rings
- * holds RTNL, or has detached the device, or has disabled NAPI, from before it
- * quiesces until they are whole again; and that poll() is at home in process context
+ * holds RTNL or the device's own lock, or has detached the device, taken its carrier or
+ * disabled NAPI, from before it quiesces until they are whole again; and that poll() is at home in process context
  * with softirqs off. Whether a driver keeps to that is a fact about its source. So
- * there is a list, and a driver that is not in it is not claimed, unless the
+ * there is a list (stackmap_drivers.h), and a driver that is not in it is not claimed, unless the
  * administrator says so.
  */
 #include <linux/device.h>

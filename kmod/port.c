@@ -217,7 +217,7 @@ static void sm_port_sync_ends(struct sm_port *port, const struct sm_sync *s,
 		sm_count_time(c->away_times, away);
 	}
 	c->synced = now;
-	c->wait_ns += wait->now - wait->since;
+	c->wait_ns += min(sm_ns_between(wait->since, wait->now), took);
 	trace_stackmap_sync(port, s->sent, got, c->tx_segments - s->segments,
 			    port->stats.nic_packets - s->packets, took, ret);
 }

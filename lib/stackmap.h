@@ -676,6 +676,8 @@ static inline int stackmap_tx_commit(struct stackmap_port *port, int fd,
 	slot->gen = gen;
 	slot->taken = 0;
 	port->tx_cur = (port->tx_cur + 1) & port->tx_mask;
+	/* From here on it is sent, whatever becomes of this process */
+	__atomic_store_n(&port->tx_ring->head, port->tx_cur, __ATOMIC_RELEASE);
 	return 0;
 }
 

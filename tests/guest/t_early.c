@@ -216,6 +216,7 @@ TEST(early_not_before, 30)
 	EQ(sm_info(&sm).stats.tx_slots - was.tx_slots, PIECES);
 	sm_sync(&sm, 0);
 	EQ(sm_info(&sm).stats.tx_slots - was.tx_slots, PIECES + 1);
+	EQ(sm_detail(&sm).early_slots, PIECES);
 	EQ(sm.tx->refused, 0);
 	CHECK(recv_all(fd[1], b, sizeof(b)) && pat_is(b, SEED, 0, sizeof(b)));
 	sm_settle(&sm);

@@ -647,6 +647,65 @@ TEST_NIC(trace_copied_for_lack_of_slots, 60)
 	sm_close(&sm);
 }
 
+/* ------------------------------------------------------------- what is dropped */
+
+static volatile bool scribbling;
+
+/* In what the NIC receives into, the device's header says nonsense: more buffers than there are, an unknown GSO */
+static void *scribble(void *arg)
+{
+	struct sm *sm = arg;
+	uint32_t i;
+
+	while (scribbling) {
+		for (i = 0; i < sm->reg.frames; i++) {
+			uint8_t *hdr = sm_buf(sm, i);
+
+			hdr[1] = 0x7f;
+			hdr[10] = hdr[11] = 0xff;
+		}
+	}
+	return NULL;
+}
+
+static long rx_dropped(void)
+{
+	char out[32];
+
+	EQ(sh_read(out, sizeof(out), "cat /sys/class/net/%s/statistics/rx_dropped", here->ifname), 0);
+	return atol(out);
+}
+
+/* An owner that writes where it should not has its packets dropped, each with an event */
+TEST_NIC(trace_dropped, 60)
+{
+	double end = mono() + 30 * slow();
+	pthread_t thread;
+	int listener, n;
+	struct sm sm;
+	long before;
+
+	listener = own_driver(&sm);
+	before = rx_dropped();
+	scribbling = true;
+	CHECK(!pthread_create(&thread, NULL, scribble, &sm));
+	do {
+		sh("ping -n -q -i 0.01 -c 50 -s 300 -W 1 %s >/dev/null", here->peer4);
+		n = traced("drop", "why=length") + traced("drop", "why=header");
+	} while (!n && mono() < end);
+	scribbling = false;
+	CHECK(!pthread_join(thread, NULL));
+	/* The ring forgets what was written */
+	sh("ping -n -q -i 0.01 -c 50 -s 300 -W 1 %s >/dev/null", here->peer4);
+	n = traced("drop", "");
+	tap_note("%d dropped", n);
+	CHECK(n > 0);
+	EQ(rx_dropped() - before, n);
+	trace_off();
+	close(listener);
+	sm_close(&sm);
+}
+
 /* ----------------------------------------------------------- the other places */
 
 TEST(detail_wrong, 10)

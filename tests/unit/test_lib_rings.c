@@ -288,6 +288,23 @@ static void commit(int fd, uint32_t gen, char c)
 	stackmap_tx_commit(port, fd, 2, 10, 0, gen);
 }
 
+/* What is committed is sent by whoever sends next, were this process to end now */
+static void test_tx_committed(void **state)
+{
+	int fd = fk_socket(1000);
+	uint32_t gen = stackmap_attach(port, fd, 0), head = port->tx_ring->head, buf;
+
+	(void)state;
+	assert_int_equal(stackmap_tx_commit(port, fd, 0, 1, 0, gen), 0);
+	assert_int_equal(port->tx_ring->head, (head + 1) & port->tx_mask);
+	buf = stackmap_buf_take(port);
+	assert_int_equal(stackmap_tx_commit_buf(port, fd, buf, 0, 1, 0, gen), 0);
+	assert_int_equal(port->tx_ring->head, (head + 2) & port->tx_mask);
+	/* Nothing was reserved of what is refused */
+	assert_int_equal(stackmap_tx_commit(port, fd, 0, 1 << 16, 0, gen), -1);
+	assert_int_equal(port->tx_ring->head, (head + 2) & port->tx_mask);
+}
+
 static void test_tx_wraparound(void **state)
 {
 	int fd = fk_socket(100000);
@@ -486,6 +503,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rx_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rx_stale, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tx_committed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tx_wraparound, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tx_swap_and_keep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tx_refused, setup, teardown),

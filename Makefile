@@ -10,6 +10,7 @@
 # make bench      stackmap and its rivals in full (ROUNDS=3)
 # make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
 # make instructions  guest instructions per request of each server
+# make events     beside them system calls, switches, interrupts, exits, faults, allocations, modelled cache misses
 # make profile    where the time of a request goes, by samples
 # make vm         a shell in a guest that has all of it
 # make install    module for the running kernel, library, programs, man pages: all of it or nothing
@@ -33,7 +34,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-apps check-debug bench evaluation instructions profile vm install install-files install-user uninstall deb dist clean
+.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-apps check-debug bench evaluation instructions events profile vm install install-files install-user uninstall deb dist clean
 all: lib preload apps tools
 everything: all bench-servers test-programs
 
@@ -181,6 +182,8 @@ evaluation: everything
 	bench/evaluation
 instructions: everything
 	bench/instructions
+events: everything
+	bench/instructions --events --connections 64
 profile: everything
 	bench/profile
 vm: need-vm everything

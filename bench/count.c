@@ -2,11 +2,12 @@
 /*
  * count.c - a QEMU plugin that counts what the guest executes
  *
- *   -plugin build/count.so,cmd=FIFO
+ *   -plugin build/count.so,cmd=FIFO[,cache=on]
  *
  * Counts, for each translated block, how often it was executed. A file name written to the FIFO has
  * it write "ADDRESS INSTRUCTIONS EXECUTIONS" of each block (hexadecimal, then decimal) to
- * that file, and then create FILE.ok.
+ * that file, and then create FILE.ok. With cache=on it runs all fetches and accesses through a model of caches (cache.h),
+ * and writes "#l1i MISSES", "#l1d MISSES" and "#l2 MISSES" behind the blocks.
  *
  * Debian's QEMU has plugins enabled but packages no qemu-plugin.h. What is used of the interface is declared here, from
  * its documentation: https://www.qemu.org/docs/master/devel/tcg-plugins.html. There are two: version 1, in QEMU 6.0 to 8.2,
@@ -43,6 +44,21 @@ void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op,
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 
+struct qemu_plugin_insn;
+enum { QEMU_PLUGIN_CB_NO_REGS };
+enum { QEMU_PLUGIN_MEM_RW = 3 };
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*cb)(unsigned int vcpu, void *data),
+					  int flags, void *data);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
+				      void (*cb)(unsigned int vcpu, uint32_t info, uint64_t addr, void *data),
+				      int flags, int rw, void *data);
+unsigned int qemu_plugin_mem_size_shift(uint32_t info);
+
+#include "cache.h"
+
 #define EXPORT __attribute__((visibility("default")))
 
 #ifdef SCOREBOARDS
@@ -58,6 +74,7 @@ struct block {
 	uint64_t count;
 #endif
 	uint32_t insns;
+	uint32_t bytes;		/* with cache=on */
 };
 
 /* Never moves, as the translated code holds addresses in it */
@@ -67,6 +84,7 @@ static size_t nblocks;
 /* Guards nblocks, and is all there is to guard: counts are read as they are */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char fifo[4096];
+static bool caches;
 
 #ifdef SCOREBOARDS
 /* Room for so many blocks is made at a time, for 16 processors whether they are there or not */
@@ -111,6 +129,34 @@ static uint64_t counted(size_t i)
 }
 #endif
 
+/* One processor runs at a time (-icount): the model needs no lock */
+static void on_fetch(unsigned int vcpu, void *data)
+{
+	const struct block *b = data;
+
+	(void)vcpu;
+	cache_fetch(b->addr, b->bytes);
+}
+
+static void on_access(unsigned int vcpu, uint32_t info, uint64_t addr, void *data)
+{
+	(void)vcpu;
+	(void)data;
+	cache_access(addr, 1u << qemu_plugin_mem_size_shift(info));
+}
+
+static void model(struct qemu_plugin_tb *tb, struct block *b)
+{
+	size_t n = b->insns, i;
+	struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, n - 1);
+
+	b->bytes = (uint32_t)(qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last) - b->addr);
+	qemu_plugin_register_vcpu_tb_exec_cb(tb, on_fetch, QEMU_PLUGIN_CB_NO_REGS, b);
+	for (i = 0; i < n; i++)
+		qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_access, QEMU_PLUGIN_CB_NO_REGS,
+						 QEMU_PLUGIN_MEM_RW, NULL);
+}
+
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	size_t i;
@@ -128,6 +174,8 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	blocks[i].addr = qemu_plugin_tb_vaddr(tb);
 	blocks[i].insns = (uint32_t)qemu_plugin_tb_n_insns(tb);
 	count(tb, i);
+	if (caches)
+		model(tb, &blocks[i]);
 }
 
 static void dump(const char *name)
@@ -148,6 +196,9 @@ static void dump(const char *name)
 			fprintf(out, "%llx %u %llu\n", (unsigned long long)blocks[i].addr,
 				blocks[i].insns, (unsigned long long)n_times);
 	}
+	if (caches)
+		fprintf(out, "#l1i %llu\n#l1d %llu\n#l2 %llu\n", (unsigned long long)l1i.misses,
+			(unsigned long long)l1d.misses, (unsigned long long)l2.misses);
 	if (fclose(out))
 		return;
 	snprintf(done, sizeof(done), "%s.ok", name);
@@ -177,10 +228,12 @@ int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **
 	pthread_t thread;
 
 	(void)info;
-	if (argc != 1 || strncmp(argv[0], "cmd=", 4) || strlen(argv[0] + 4) >= sizeof(fifo)) {
-		fprintf(stderr, "count: usage: -plugin count.so,cmd=FIFO\n");
+	if (argc < 1 || argc > 2 || strncmp(argv[0], "cmd=", 4) || strlen(argv[0] + 4) >= sizeof(fifo) ||
+	    (argc == 2 && strcmp(argv[1], "cache=on"))) {
+		fprintf(stderr, "count: usage: -plugin count.so,cmd=FIFO[,cache=on]\n");
 		return -1;
 	}
+	caches = argc == 2;
 	snprintf(fifo, sizeof(fifo), "%s", argv[0] + 4);
 	blocks = calloc(BLOCKS_MAX, sizeof(*blocks));
 	if (!blocks || pthread_create(&thread, NULL, serve, NULL))

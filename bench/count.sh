@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # bench/count.sh: sourced after bench/lib.sh by bench/instructions and bench/apps: a guest whose instructions are counted.
 #
-# The sourcing script sets guest, bench_stage, out (a directory of its own), emulator (host or backports) and connections.
+# The sourcing script sets guest, bench_stage, out (a directory of its own), emulator (host or backports) and connections; and
+# count_cache, if caches are to be modelled, too.
 
 # count_boot: a guest with the module, and QEMU's plugin. Ends with the script
 count_boot() {
@@ -16,7 +17,7 @@ count_boot() {
   # timer interrupt to the next, and these be counted for the request
   icount=shift=0,sleep=$( ((connections >= 16)) && echo off || echo on)
   vm/guest start "$guest" --kernel "$bench_kernel" --emulator "$emulator" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --timeout 300 \
-    --qemu "-icount $icount -plugin $out/count.so,cmd=$out/fifo"
+    --qemu "-icount $icount -plugin $out/count.so,cmd=$out/fifo${count_cache:+,cache=on}"
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko; echo 0 >/proc/sys/kernel/randomize_va_space'
   vm/guest exec "$guest" -- cat /proc/kallsyms >"$out/kallsyms"
   waited=$(count_address sm_port_waited) received=$(count_address tcp_v4_rcv) syscall=$(count_address entry_SYSCALL_64)
@@ -48,6 +49,31 @@ delta() {
   awk -v waited="$waited" -v received="$received" -v syscall="$syscall" '{ sign = FNR == NR ? -1 : 1; i += sign * $2 * $3 }
     $1 == waited { p += sign * $3 } $1 == received { n += sign * $3 } $1 == syscall { c += sign * $3 }
     END { printf "%.0f %.0f %.0f %.0f\n", i, p, n, c }' "$1" "$2"
+}
+
+# events SERVER REQUESTS: a line of what happened in the last window, per request: system calls, context switches, interrupts,
+# exits (what a guest on hardware would leave its processor for: doorbells, halts, timers set), page faults, allocations (slab and
+# pages), and misses of the modelled caches: L1I L1D L2
+events() {
+  awk -v requests="$2" '
+    FILENAME ~ /kallsyms$/ {
+      if ($3 == "entry_SYSCALL_64") kind[$1] = "calls"
+      else if ($3 == "__switch_to_asm") kind[$1] = "switches"
+      else if ($3 ~ /^asm_(common_interrupt|sysvec_)/) kind[$1] = "interrupts"
+      else if ($3 ~ /^(vp_notify|vp_notify_with_data|lapic_next_event|lapic_next_deadline|default_idle|pv_native_safe_halt)$/) kind[$1] = "exits"
+      else if ($3 == "asm_exc_page_fault") kind[$1] = "faults"
+      else if ($3 ~ /^(kmem_cache_alloc(_lru|_node|_bulk)?|__kmalloc(_node|_node_track_caller|_cache|_cache_node|_large)?|__alloc_(frozen_)?pages)(_noprof)?$/)
+        kind[$1] = "allocations"
+      next
+    }
+    { sign = FILENAME ~ /\.a$/ ? -1 : 1 }
+    /^#/ { n[substr($1, 2)] += sign * $2; next }
+    $1 in kind { n[kind[$1]] += sign * $3 }
+    END {
+      k = split("calls switches interrupts exits faults allocations l1i l1d l2", of)
+      for (i = 1; i <= k; i++) printf i <= 4 ? " %10.3f" : " %10.1f", n[of[i]] / requests
+      print ""
+    }' "$out/kallsyms" "$out/$1.a" "$out/$1.b"
 }
 
 # shares SERVER REQUESTS: where the last window's instructions were spent: "COUNT FUNCTION", the largest first

@@ -45,6 +45,7 @@ struct feed {
 	const char *mark;	/* from where to count the head's bytes in this buffer */
 	const char *start;	/* of the buffer */
 	bool begun;		/* a request has begun in it */
+	bool body;		/* with something of a body, and no target behind it */
 	const char *target;	/* where the target of the last one began, or NULL */
 };
 
@@ -146,6 +147,7 @@ static int on_url(http_parser_t *parser, const char *at, size_t len)
 		conn->head_len = 0;
 		feed->mark = at;
 		feed->target = at;
+		feed->body = false;
 	} else if (keep_target(conn, at, len, conn->target_len)) {
 		return refuse(conn, 500);
 	}
@@ -383,6 +385,7 @@ static int on_body(http_parser_t *parser, const char *at, size_t len)
 
 	(void)at;
 	http_syntax_progress(parser);
+	((struct feed *)parser->data)->body = true;
 	conn->awaits = false;
 	if (len > conn->body_max - conn->body_len)	/* chunked: not known before */
 		return refuse(conn, 413);
@@ -518,10 +521,22 @@ static const char *request_line(const struct feed *feed)
 	return at - len - 1;
 }
 
+/* The same, where not even the target has begun: no line has ended since. A body may end with no line's end */
+static const char *method_only(const struct feed *feed, size_t len)
+{
+	const char *end = feed->start + len, *at = end;
+
+	if (feed->body)
+		return NULL;
+	while (at > feed->start && at[-1] != '\r' && at[-1] != '\n')
+		at--;
+	return at < end ? at : NULL;
+}
+
 /* How much of what was fed is of a request whose end has not come */
 static void count_unfinished(struct http_conn *conn, const struct feed *feed, size_t len)
 {
-	const char *begin = request_line(feed);
+	const char *begin = feed->target ? request_line(feed) : method_only(feed, len);
 
 	if (conn->phase == PHASE_IDLE || conn->phase == PHASE_DONE)
 		conn->unfinished = 0;

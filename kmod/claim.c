@@ -79,20 +79,30 @@ static void sm_claim_give_up(struct sm_port *port, u32 why)
 /* An owner that stalls again and again is not what its author thinks it is: the log says so */
 static void sm_claim_stalled(struct sm_port *port, u32 why)
 {
-	const struct task_struct *owner = port->owner;
-
 	port->stats.stalls++;
 	trace_stackmap_stall(port, why, jiffies_to_msecs(jiffies - port->drained));
 	if (time_after(jiffies, port->stalls_since + SM_STALLS_IN)) {
 		port->stalls_since = jiffies;
 		port->stalls = 0;
 	}
-	if (++port->stalls == SM_STALLS && port->nic.dev && net_ratelimit())
-		netdev_notice(port->nic.dev,
-			      "stackmap: the owner of queue %u (%s, pid %d) has stalled %u times in %u s: it %s\n",
-			      port->reg.queue, owner ? owner->comm : "?", owner ? owner->tgid : 0,
-			      SM_STALLS, SM_STALLS_IN / HZ,
-			      why == STACKMAP_RELEASED_BLOCKED ? "sleeps in other system calls" :
+	/* Its next sync says so: here a console may want the NIC whose lock we have */
+	if (++port->stalls == SM_STALLS)
+		WRITE_ONCE(port->stalls_log, why + 1);
+}
+
+/**
+ * sm_claim_log() - tell the administrator of an owner that stalls again and again
+ * @port: the port; the owner calls, without a lock
+ */
+void sm_claim_log(struct sm_port *port)
+{
+	u8 why = xchg(&port->stalls_log, 0);
+
+	if (why && net_ratelimit())
+		pr_notice("stackmap: the owner of queue %u of interface %u (%s, pid %d) has stalled %u times in %u s: it %s\n",
+			  port->reg.queue, port->reg.ifindex, current->comm, current->tgid,
+			  SM_STALLS, SM_STALLS_IN / HZ,
+			  why == STACKMAP_RELEASED_BLOCKED + 1 ? "sleeps in other system calls" :
 								 "syncs too seldom");
 }
 
@@ -106,6 +116,7 @@ static void sm_stall_check(struct timer_list *timer)
 {
 	struct sm_port *port = timer_container_of(port, timer, stall_timer);
 	struct sm_nic *nic = &port->nic;
+	bool blocked;
 	u32 why;
 
 	/* A sync has it, and looks at the same */
@@ -113,6 +124,7 @@ static void sm_stall_check(struct timer_list *timer)
 		mod_timer(timer, jiffies + 1);
 		return;
 	}
+	blocked = sm_claim_owner_sleeps(port);
 	if (!nic->claimed) {
 		sm_claim_lost(port);
 		sm_claim_send_early(port);
@@ -120,12 +132,10 @@ static void sm_stall_check(struct timer_list *timer)
 			mod_timer(timer, jiffies + port->stall);
 	} else if (nic->ops->wanted(nic)) {
 		sm_claim_give_up(port, STACKMAP_RELEASED_WANTED);
-	} else if (time_before(jiffies, port->drained + port->stall) &&
-		   !sm_claim_owner_sleeps(port)) {
+	} else if (!blocked && time_before(jiffies, port->drained + port->stall)) {
 		mod_timer(timer, jiffies + 1);
 	} else {
-		why = sm_claim_owner_sleeps(port) ? STACKMAP_RELEASED_BLOCKED :
-						    STACKMAP_RELEASED_STALL;
+		why = blocked ? STACKMAP_RELEASED_BLOCKED : STACKMAP_RELEASED_STALL;
 		sm_claim_stalled(port, why);
 		sm_claim_give_up(port, why);
 	}

@@ -99,6 +99,22 @@ static inline struct mem_cgroup *sm_sk_memcg(const struct sock *sk)
 #endif
 }
 
+/* --------------------------------------------------------------------- ULPs */
+
+/*
+ * Newer kernels ask a ULP also for those without CAP_NET_ADMIN, and say so in one more argument;
+ * older ones do not ask it for them. Whichever of two functions fits.
+ */
+typedef int sm_ulp_info2_fn(struct sock *sk, struct sk_buff *skb);
+typedef size_t sm_ulp_size1_fn(const struct sock *sk);
+
+#define sm_ulp_info_fn(two, three)						\
+	_Generic(((struct tcp_ulp_ops *)NULL)->get_info,			\
+		 sm_ulp_info2_fn * : two, default : three)
+#define sm_ulp_size_fn(one, two)						\
+	_Generic(((struct tcp_ulp_ops *)NULL)->get_info_size,			\
+		 sm_ulp_size1_fn * : one, default : two)
+
 /* ------------------------------------------------------------------ timers */
 
 /* The name from 6.16 on */

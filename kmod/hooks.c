@@ -195,14 +195,41 @@ static void sm_ulp_release(struct sock *sk)
 	}
 }
 
-static int sm_ulp_info(struct sock *sk, struct sk_buff *skb)
+/*
+ * For sock_diag, which looks at the ULP without any lock and asks it later (tcp_diag_get_aux()): the
+ * socket may have been detached meanwhile, and have another upper layer. That one sets its data
+ * only after our ULP is gone (under the socket's lock), and ours does not come back: if the ULP is ours
+ * after the data was read, so is the data. And a socket that is being detached may outlive its
+ * port: SM_DETACHING is set before the grace period that sm_sock_detach_all() waits for.
+ */
+static int __maybe_unused sm_ulp_info2(struct sock *sk, struct sk_buff *skb)
 {
-	return sm_info_diag(sk, skb);
+	const struct sm_sock *ss;
+	int err = 0;
+
+	rcu_read_lock();
+	ss = rcu_dereference(inet_csk(sk)->icsk_ulp_data);
+	smp_rmb();
+	if (ss && sm_hooks_are_ours(sk) && !test_bit(SM_DETACHING, &ss->bits))
+		err = sm_info_diag(ss, skb);
+	rcu_read_unlock();
+	return err;
 }
 
-static size_t sm_ulp_info_size(const struct sock *sk)
+/* What an owner does with a socket is not everybody's to know */
+static int __maybe_unused sm_ulp_info3(struct sock *sk, struct sk_buff *skb, bool net_admin)
+{
+	return net_admin ? sm_ulp_info2(sk, skb) : 0;
+}
+
+static size_t __maybe_unused sm_ulp_size1(const struct sock *sk)
 {
 	return sm_info_diag_size();
+}
+
+static size_t __maybe_unused sm_ulp_size2(const struct sock *sk, bool net_admin)
+{
+	return net_admin ? sm_info_diag_size() : 0;
 }
 
 static struct tcp_ulp_ops sm_ulp __read_mostly = {
@@ -211,8 +238,8 @@ static struct tcp_ulp_ops sm_ulp __read_mostly = {
 	.init = sm_ulp_init,
 	.clone = sm_ulp_clone,
 	.release = sm_ulp_release,
-	.get_info = sm_ulp_info,
-	.get_info_size = sm_ulp_info_size,
+	.get_info = sm_ulp_info_fn(sm_ulp_info2, sm_ulp_info3),
+	.get_info_size = sm_ulp_size_fn(sm_ulp_size1, sm_ulp_size2),
 };
 
 /**
@@ -352,4 +379,9 @@ int sm_hooks_init(void)
 void sm_hooks_exit(void)
 {
 	tcp_unregister_ulp(&sm_ulp);
+	/*
+	 * sock_diag may have read that a socket has our ULP just before it was detached, and be about to
+	 * ask: without a lock, a reference or RCU, but also without sleeping in between.
+	 */
+	synchronize_rcu_tasks();
 }

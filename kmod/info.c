@@ -144,37 +144,27 @@ void sm_info_show(struct seq_file *seq, struct sm_port *port)
 
 /**
  * sm_info_diag() - what the ULP tells of a socket, within INET_DIAG_ULP_INFO
- * @sk: a socket with our ULP; not locked
+ * @ss: the socket, under RCU and not being detached; not locked
  * @skb: the message
- *
- * Under RCU, as tcp_diag_get_aux() and tls_get_info() are: the port outlives its sockets
- * by a grace period (sm_sock_detach_all()).
  *
  * Return: 0 or -EMSGSIZE.
  */
-int sm_info_diag(struct sock *sk, struct sk_buff *skb)
+int sm_info_diag(const struct sm_sock *ss, struct sk_buff *skb)
 {
-	struct stackmap_sock_info info = { 0 };
-	const struct sm_sock *ss;
-	int err = 0;
+	const struct stackmap_sock_info info = {
+		.ifindex = ss->port->reg.ifindex,
+		.queue = ss->port->reg.queue,
+		.fd = ss->fd,
+		.gen = ss->gen,
+		.rx_slots = READ_ONCE(ss->count.rx_slots),
+		.rx_copied_bytes = READ_ONCE(ss->count.rx_copied),
+		.rx_handed_bytes = READ_ONCE(ss->count.rx_handed),
+		.tx_slots = READ_ONCE(ss->count.tx_slots),
+		.tx_copied_bytes = READ_ONCE(ss->count.tx_copied),
+		.tx_handed_bytes = READ_ONCE(ss->count.tx_handed),
+	};
 
-	rcu_read_lock();
-	ss = rcu_dereference(inet_csk(sk)->icsk_ulp_data);
-	if (ss) {
-		info.ifindex = ss->port->reg.ifindex;
-		info.queue = ss->port->reg.queue;
-		info.fd = ss->fd;
-		info.gen = ss->gen;
-		info.rx_slots = READ_ONCE(ss->count.rx_slots);
-		info.rx_copied_bytes = READ_ONCE(ss->count.rx_copied);
-		info.rx_handed_bytes = READ_ONCE(ss->count.rx_handed);
-		info.tx_slots = READ_ONCE(ss->count.tx_slots);
-		info.tx_copied_bytes = READ_ONCE(ss->count.tx_copied);
-		info.tx_handed_bytes = READ_ONCE(ss->count.tx_handed);
-		err = nla_put(skb, STACKMAP_ULP_INFO, sizeof(info), &info);
-	}
-	rcu_read_unlock();
-	return err;
+	return nla_put(skb, STACKMAP_ULP_INFO, sizeof(info), &info);
 }
 
 /**

@@ -12,7 +12,7 @@ struct seq_file;
 void sm_info_fill(struct sm_port *port, struct stackmap_info *info);
 void sm_detail_fill(struct sm_port *port, struct stackmap_detail *d);
 void sm_info_show(struct seq_file *seq, struct sm_port *port);
-int sm_info_diag(struct sock *sk, struct sk_buff *skb);
+int sm_info_diag(const struct sm_sock *ss, struct sk_buff *skb);
 size_t sm_info_diag_size(void);
 
 #endif /* SM_INFO_H */

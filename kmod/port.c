@@ -314,6 +314,8 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		n = (port->rx.tail - port->rx.head) & port->rx.mask;
 unlock:
 	mutex_unlock(&port->sync_mutex);
+	if (unlikely(READ_ONCE(port->stalls_log)))
+		sm_claim_log(port);
 	/* Who unmaps it and finds the mutex taken was here before, and is seen; or finds it free */
 	if (unlikely(!atomic_read(&port->mappings)))
 		sm_port_flush(port);

@@ -108,6 +108,7 @@ struct sm_port {
 	unsigned long stall;		/* jiffies */
 	unsigned long stalls_since;	/* jiffies; stalls counts those since then */
 	u32 stalls;
+	u8 stalls_log;			/* why + 1: to be told by the next sync, without the lock */
 	struct timer_list stall_timer;	/* runs while the NIC is claimed, and shortly after */
 
 	spinlock_t list_lock;		/* guards all down to woken */
@@ -166,6 +167,7 @@ void sm_claim_set_down(struct sm_port *port, bool down);
 void sm_claim_stop(struct sm_port *port);
 void sm_claim_end(struct sm_port *port);
 void sm_claim_lost(struct sm_port *port);
+void sm_claim_log(struct sm_port *port);
 void sm_claims_freeze(bool freeze);
 
 /**

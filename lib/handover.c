@@ -56,6 +56,13 @@ static uint32_t write_extra(struct stackmap_port *port, unsigned char *in_slot)
 		in_slot[port->spare[i]] = 1;
 		extra[n++] = port->spare[i];
 	}
+	/* Taken, and never sent in a way that something may refer to it */
+	for (i = 0; i < port->reg.frames && n < most; i++) {
+		if (in_slot[i] || port->bufs[i].owner != BUF_CALLER || port->bufs[i].lent)
+			continue;
+		in_slot[i] = 1;
+		extra[n++] = i;
+	}
 	idle = n;
 	for (i = 0; i < port->reg.frames && n < most; i++) {
 		uint8_t owner = port->bufs[i].owner;
@@ -67,6 +74,28 @@ static uint32_t write_extra(struct stackmap_port *port, unsigned char *in_slot)
 	while (n < most)
 		extra[n++] = STACKMAP_NO_BUF;
 	return idle;
+}
+
+ssize_t stackmap_conn_unqueue(struct stackmap_conn *conn, void *to, size_t size)
+{
+	size_t n;
+
+	if (!stackmap_conn_live_(conn))
+		return -1;
+	if (stackmap_conn_unsent(conn) != conn->queued) {
+		errno = EBUSY;
+		return -1;
+	}
+	if (conn->queued > size) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	n = stackmap_queue_copy_out_(conn, to);
+	stackmap_queue_drop_(conn);
+	/* What it is listed for (a FIN to be sent, a call that waits for room) is due now, if it is not detached */
+	stackmap_unlist_(conn);
+	stackmap_schedule_(conn);
+	return (ssize_t)n;
 }
 
 static bool is_used(const struct stackmap_port *port)
@@ -115,6 +144,7 @@ int stackmap_inherit_(struct stackmap_port *port)
 {
 	const uint32_t *extra = extra_list(port);
 	uint32_t *heir = port->rx_ring->heir;
+	unsigned char *in_slot;
 	uint32_t i, idle;
 
 	if (!port->reg.extra_bufs)
@@ -123,13 +153,20 @@ int stackmap_inherit_(struct stackmap_port *port)
 		errno = EINVAL;
 		return -1;
 	}
+	in_slot = calloc(port->reg.frames, 1);
+	if (!in_slot)
+		return -1;
+	/* (Whoever had it in between need not use this library) */
+	mark_slots(in_slot, port, port->rx_ring->slots, port->reg.rx_slots);
+	mark_slots(in_slot, port, port->tx_ring->slots, port->reg.tx_slots);
 	heir[0] = 0;
 	idle = heir[1];
 	for (i = 0; i < port->reg.extra_bufs; i++) {
 		uint32_t buf = extra[i];
 
-		if (buf >= port->reg.frames || port->bufs[buf].owner != BUF_SLOT)
+		if (buf >= port->reg.frames || in_slot[buf])
 			continue;
+		in_slot[buf] = 1;
 		if (i < idle) {
 			stackmap_spare_(port, buf);
 		} else {
@@ -137,5 +174,6 @@ int stackmap_inherit_(struct stackmap_port *port)
 			stackmap_park_(port, buf);
 		}
 	}
+	free(in_slot);
 	return 0;
 }

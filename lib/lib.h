@@ -18,7 +18,7 @@
  *	attach			heir credit
  *	conn			heir queue end linger schedule attach
  *	unread			end
- *	handover		heir park
+ *	handover		heir list park queue schedule
  *	port			heir queue end linger handover
  */
 #ifndef STACKMAP_LIB_H
@@ -278,6 +278,7 @@ int stackmap_queue_mark_(struct stackmap_conn *conn);
 int stackmap_queue_back_(struct stackmap_conn *conn,
 			 struct stackmap_slot *slot);
 void stackmap_queue_drop_(struct stackmap_conn *conn);
+size_t stackmap_queue_copy_out_(const struct stackmap_conn *conn, void *to);
 void stackmap_queue_trim_(struct stackmap_conn *conn, uint32_t len);
 void stackmap_pump_(struct stackmap_conn *conn);
 

@@ -72,11 +72,12 @@ static int do_map(struct stackmap_port *port)
 static void init_rings(struct stackmap_port *port)
 {
 	port->rx_slots = port->rx_ring->slots;
-	port->rx_mask = port->rx_ring->nslots - 1;
+	/* (as the kernel has said: the ring is as its last owner left it) */
+	port->rx_mask = port->reg.rx_slots - 1;
 	port->rx_cur = port->rx_ring->head;
 	port->rx_tail = port->rx_ring->tail;
 	port->tx_slots = port->tx_ring->slots;
-	port->tx_mask = port->tx_ring->nslots - 1;
+	port->tx_mask = port->reg.tx_slots - 1;
 	port->tx_cur = port->tx_ring->head;
 	port->tx_sent = port->tx_cur;
 	port->tx_limit = port->tx_ring->tail;

@@ -220,29 +220,18 @@ void stackmap_queue_drop_(struct stackmap_conn *conn)
 	}
 }
 
-ssize_t stackmap_conn_unqueue(struct stackmap_conn *conn, void *to, size_t size)
+/* All that is queued, in order; returns how much */
+size_t stackmap_queue_copy_out_(const struct stackmap_conn *conn, void *to)
 {
 	struct stackmap_chunk *chunk;
 	size_t n = 0;
 
-	if (!stackmap_conn_live_(conn))
-		return -1;
-	if (stackmap_conn_unsent(conn) != conn->queued) {
-		errno = EBUSY;
-		return -1;
-	}
-	if (conn->queued > size) {
-		errno = EMSGSIZE;
-		return -1;
-	}
 	for (chunk = conn->first; chunk; chunk = chunk->next) {
 		if (chunk->len)
 			memcpy((char *)to + n, chunk_base(conn->port, chunk) + chunk->off, chunk->len);
 		n += chunk->len;
 	}
-	stackmap_queue_drop_(conn);
-	stackmap_unlist_(conn);
-	return (ssize_t)n;
+	return n;
 }
 
 /* Forget the last @len bytes of what is queued, which are no more, and all marks behind them */

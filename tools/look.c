@@ -127,6 +127,22 @@ int look_again(struct look *look)
 	}
 }
 
+/* Another process may have it now; where less is counted of anything it is another port */
+static bool has_counted_on(const struct stackmap_detail *before, const struct stackmap_detail *now)
+{
+	const __u64 *a = before->rx_copied, *b = now->rx_copied;
+	size_t i, n = (offsetof(struct stackmap_detail, ready) - offsetof(struct stackmap_detail, rx_copied)) / sizeof(*a);
+
+	for (i = 0; i < n; i++)
+		if (a[i] > b[i])
+			return false;
+	for (i = 0; i < counters_n; i++)
+		if (!counters[i].now && counter_value(&before->info.stats, &counters[i]) >
+					counter_value(&now->info.stats, &counters[i]))
+			return false;
+	return true;
+}
+
 const struct stackmap_detail *look_find(const struct look *look, const struct stackmap_detail *d)
 {
 	unsigned int i;
@@ -134,9 +150,8 @@ const struct stackmap_detail *look_find(const struct look *look, const struct st
 	for (i = 0; i < look->count; i++) {
 		const struct stackmap_info *before = &look->ports[i].info;
 
-		/* Another process may have it now. Where less is counted it is another port */
 		if (before->ifindex == d->info.ifindex && before->queue == d->info.queue &&
-		    before->stats.syncs <= d->info.stats.syncs && look->ports[i].claims <= d->claims)
+		    has_counted_on(&look->ports[i], d))
 			return &look->ports[i];
 	}
 	return NULL;

@@ -225,7 +225,8 @@ char *metrics_text(size_t *len)
 	o.f = open_memstream(&text, len);
 	if (o.f) {
 		print(&o);
-		err = ferror(o.f) | fclose(o.f);
+		err = ferror(o.f);
+		err |= fclose(o.f);
 	}
 	if (err)
 		look_failed("out of memory");

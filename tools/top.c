@@ -418,7 +418,7 @@ static int live(struct view *v)
 {
 	char problem[256] = "";
 	struct timespec t;
-	int k, ret = 0;
+	int k, ret = 0, early = 0;
 	double next;
 
 	setlocale(LC_ALL, "");
@@ -447,6 +447,14 @@ static int live(struct view *v)
 				break;
 			continue;
 		}
+		/* Too early once is a signal; again and again, the terminal has gone */
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		if ((double)t.tv_sec + (double)t.tv_nsec / 1e9 >= v->now.at + v->delay - 0.05)
+			early = 0;
+		else if (++early == 100)
+			break;
+		else
+			continue;
 		ret = look(v);
 		if (ret)
 			break;

@@ -62,13 +62,20 @@ static void free_in(struct conn *conn)
 	conn->in_cap = 0;
 }
 
+static void free_part(struct conn *conn)
+{
+	server.in_total -= conn->part_len;
+	free(conn->part);
+	conn->part = NULL;
+	conn->part_len = 0;
+}
+
 /* After its socket: all but that */
 static void conn_free(struct conn *conn)
 {
 	if (conn->in)
 		free_in(conn);
-	free(conn->part);
-	conn->part = NULL;
+	free_part(conn);
 	file_end(conn);
 	http_conn_free(&conn->http);
 	if (conn->prev)
@@ -127,16 +134,15 @@ static void keep_part(struct conn *conn, const char *data, size_t len)
 	uint32_t n = conn->http.unfinished, before = n > len ? n - len : 0;
 	char *part = NULL;
 
-	if (before == conn->part_len || !before)
-		part = n && n <= IN_MAX ? realloc(conn->part, n) : NULL;
+	if ((before == conn->part_len || !before) && n && n <= IN_MAX && server.in_total + n <= IN_TOTAL_MAX)
+		part = realloc(conn->part, n);
 	if (!part) {
 		/* Too long, or nobody knows where it began: it cannot be handed over */
-		free(conn->part);
-		conn->part = NULL;
-		conn->part_len = 0;
+		free_part(conn);
 		return;
 	}
 	memcpy(part + before, data + len - (n - before), n - before);
+	server.in_total += n - conn->part_len;
 	conn->part = part;
 	conn->part_len = n;
 }

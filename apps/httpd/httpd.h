@@ -123,7 +123,7 @@ struct settings {
  * @conns: the open ones
  * @nconns: how many
  * @max_conns: how many there may be
- * @in_total: sum of all in_cap
+ * @in_total: sum of all in_cap and part_len
  * @requests: answered with what they asked for
  * @connections: accepted
  */
@@ -170,8 +170,10 @@ static inline bool signals_told(void)
 
 /* server.c: one, in the calling thread */
 int server_start(const struct settings *set, unsigned int queue);
-int server_run(const struct settings *set);
+int server_run(const struct settings *set, unsigned int queue);
 void server_end(void);
+/* Whether --root can be used: 0, or -1 and has said why */
+int server_check(const struct settings *set);
 /* Send all that can be sent now, and look at nothing that comes */
 void server_flush(void);
 /* Close the port alone */
@@ -222,6 +224,7 @@ int conn_take(const struct passed *p, const void *queued, int fds[2]);
 /* takeover.c: another process goes on with ports, listeners and connections */
 int takeover_ask(const struct settings *set);
 int takeover_listen(const struct settings *set);
+int takeover_start(void);
 bool takeover_is_on(void);
 int takeover_port(unsigned int queue, int *listener);
 void takeover_conns(unsigned int queue);

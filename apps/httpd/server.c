@@ -140,12 +140,14 @@ static void reload(const struct settings *set)
 	server.root = root;
 }
 
-int server_run(const struct settings *set)
+int server_run(const struct settings *set, unsigned int queue)
 {
 	unsigned int spin_us = set->spin_us;
 	uint64_t next_tick = now_ms() + server.tick_ms;
 	bool timed_out = false;
 
+	/* Not before this thread is who it is to be: what another process has left is not to be trusted further */
+	takeover_conns(queue);
 	while (!signals_stop) {
 		bool ticking = server.nconns || !server.accepting;
 		uint64_t now = now_ms();
@@ -214,6 +216,32 @@ static struct stackmap_port *open_port(const struct settings *set, unsigned int 
 	return port;
 }
 
+/* Before anything is taken from another server, which would be gone for nothing */
+int server_check(const struct settings *set)
+{
+	int root;
+
+	if (!set->root)
+		return 0;
+	root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0) {
+		fprintf(stderr, "stackmap-httpd: --root %s: %s\n", set->root, strerror(errno));
+		return -1;
+	}
+	close(root);
+	return 0;
+}
+
+/* Buffers that the one before had kept in a send: until there are enough that are idle */
+static void wait_for_buffers(void)
+{
+	int i;
+
+	for (i = 0; i < 2000 && stackmap_buf_spares(server.port) < 2 * HTTP_PERSIST_COUNT; i++)
+		if (stackmap_sync(server.port, 1000) < 0)
+			break;
+}
+
 /* Returns 0, or -1 and has told why */
 int server_start(const struct settings *set, unsigned int queue)
 {
@@ -250,6 +278,8 @@ int server_start(const struct settings *set, unsigned int queue)
 	server.seg = stackmap_frame_size(server.port);
 	if (server.seg > REPLY_ROOM)
 		server.seg = REPLY_ROOM;
+	if (port >= 0)
+		wait_for_buffers();
 	if (server.root < 0 && reply_init(set->size)) {
 		fprintf(stderr, "stackmap-httpd: too few buffers: raise --extra-bufs\n");
 		return -1;
@@ -259,7 +289,6 @@ int server_start(const struct settings *set, unsigned int queue)
 			strerror(errno));
 		return -1;
 	}
-	takeover_conns(queue);
 	return 0;
 }
 

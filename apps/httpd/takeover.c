@@ -66,6 +66,7 @@ static struct {
 	int client;		/* who takes over, or -1 */
 	pthread_mutex_t lock;	/* one message at a time */
 	pthread_t thread;
+	pthread_t main;
 	bool listening;
 	struct taken *conns;	/* guarded by the order of things: written before threads begin */
 	int port[QUEUES_MAX];
@@ -156,10 +157,24 @@ static ssize_t recv_message(int sock, struct message *m, void *bytes, size_t siz
 	return -1;
 }
 
-static void set_timeout(int sock)
+/* Whether the other end may have, or may give, all that this server has: root, or the user that it is to be */
+static bool is_trusted(int sock)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return !getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) &&
+	       (!peer.uid || peer.uid == geteuid() || (takeover.set->user && peer.uid == takeover.set->uid));
+}
+
+static void set_up(int sock)
 {
 	struct timeval tv = { .tv_sec = WAIT_S };
+	int size = 2 * QUEUED_MAX;
 
+	/* A message has to fit, whatever net.core.wmem_default is */
+	if (setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
@@ -214,6 +229,8 @@ static int take(const struct message *m, const void *bytes, size_t len, const in
 
 	switch (m->what) {
 	case CONN:
+		if (i < 0)
+			break;
 		return take_conn(m, bytes, len, fds, nfds) ? -1 : 1;
 	case PORT:
 		if (i < 0 || nfds < 1)
@@ -244,12 +261,24 @@ static void allow_files(void)
 	}
 }
 
+static void forget_listeners(void)
+{
+	int i;
+
+	for (i = 0; i < QUEUES_MAX; i++) {
+		if (takeover.listeners[i] >= 0)
+			close(takeover.listeners[i]);
+		takeover.listeners[i] = -1;
+	}
+}
+
 /* Take over from who listens there, if anybody does. Returns 0, or -1 and has said why */
 int takeover_ask(const struct settings *set)
 {
 	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), ret, fds[2], nfds, i;
 	char *bytes = malloc(QUEUED_MAX);
 	struct sockaddr_un addr;
+	bool some = false;
 	struct message m;
 	ssize_t len;
 
@@ -268,7 +297,12 @@ int takeover_ask(const struct settings *set)
 			ret = say("cannot be asked");
 		goto out;
 	}
-	set_timeout(sock);
+	if (!is_trusted(sock)) {
+		errno = EPERM;
+		ret = say("who listens there is neither root nor the --user");
+		goto out;
+	}
+	set_up(sock);
 	allow_files();
 	hello(&m, set);
 	if (send_message(sock, &m, NULL, 0, NULL, 0)) {
@@ -278,9 +312,18 @@ int takeover_ask(const struct settings *set)
 	do {
 		len = recv_message(sock, &m, bytes, QUEUED_MAX, fds, &nfds);
 		ret = len < 0 ? -1 : take(&m, bytes, (size_t)len, fds, nfds);
+		some |= ret > 0;
 	} while (ret > 0);
-	if (ret && (len < 0 || errno))
+	if (ret && errno) {
 		say("the other one has not handed over all");
+		/* It is gone: better some of its connections than none */
+		if (some)
+			ret = 0;
+	}
+	/* They are steered to queues in the order in which they have begun to listen: all of them, or none */
+	for (i = 0; some && i < (int)set->nqueues; i++)
+		if (takeover.listeners[i] < 0)
+			forget_listeners();
 out:
 	free(bytes);
 	if (sock >= 0)
@@ -339,9 +382,9 @@ static void *wait_for_next(void *unused)
 				sleep(1);
 			continue;
 		}
-		set_timeout(sock);
+		set_up(sock);
 		nfds = 0;
-		if (recv_message(sock, &m, NULL, 0, fds, &nfds) == 0 && is_alike(&m))
+		if (is_trusted(sock) && recv_message(sock, &m, NULL, 0, fds, &nfds) == 0 && is_alike(&m))
 			break;
 		while (nfds)
 			close(fds[--nfds]);
@@ -349,7 +392,8 @@ static void *wait_for_next(void *unused)
 		close(sock);
 	}
 	__atomic_store_n(&takeover.client, sock, __ATOMIC_RELEASE);
-	kill(getpid(), SIGTERM);
+	/* As a signal to the process: to the thread that looks for it before it sleeps */
+	pthread_kill(takeover.main, SIGTERM);
 	return NULL;
 }
 
@@ -375,13 +419,30 @@ int takeover_listen(const struct settings *set)
 		errno = err;
 		return say("cannot listen there");
 	}
-	err = pthread_create(&takeover.thread, NULL, wait_for_next, NULL);
-	if (err) {
-		errno = err;
-		return say("cannot listen there");
-	}
 	takeover.listening = true;
 	return 0;
+}
+
+/*
+ * Wait for the next one, by a thread that is who the calling one is now, and that gets no signal: who
+ * is to be ended must not sleep over it. Returns 0, or -1 and has said why
+ */
+int takeover_start(void)
+{
+	sigset_t all, before;
+	int err;
+
+	if (!takeover.listening)
+		return 0;
+	takeover.main = pthread_self();
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	err = pthread_create(&takeover.thread, NULL, wait_for_next, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!err)
+		return 0;
+	errno = err;
+	return say("cannot listen there");
 }
 
 static int give(const struct message *m, const void *bytes, size_t len, const int *fds, int nfds)
@@ -429,6 +490,9 @@ static int give_conns(unsigned int queue)
 		if (!n)
 			continue;
 		ret = give(&m, bytes, m.passed.queued, fds, n);
+		/* This one, not all of them */
+		if (ret && (errno == EMSGSIZE || errno == ENOBUFS || errno == ENOMEM))
+			ret = 0;
 		while (n)
 			close(fds[--n]);
 	}

@@ -67,7 +67,7 @@ static void *work(void *arg)
 	sem_post(&w->started);
 	if (!w->ret) {
 		pin(w);
-		w->ret = server_run(w->set);
+		w->ret = server_run(w->set, w->queue);
 		/* If it was not told to, all others stop with it */
 		signals_stop = 1;
 		pthread_kill(workers[0].thread, SIGTERM);
@@ -108,11 +108,11 @@ static int run_all(const struct settings *set)
 		fprintf(stderr, "stackmap-httpd: steering connections: %s\n", strerror(errno));
 		return -1;
 	}
-	if (takeover_listen(set) || user_become(set))
+	if (takeover_listen(set) || user_become(set) || takeover_start())
 		return -1;
 	announce(set);
 	pin(&workers[0]);
-	return server_run(set);
+	return server_run(set, set->queues[0]);
 }
 
 /* Serves until a signal comes. Returns 0, or -1 and has told why */
@@ -126,7 +126,7 @@ int threads_run(const struct settings *set)
 		workers[i].set = set;
 		workers[i].queue = set->queues[i];
 	}
-	if (set->takeover && takeover_ask(set))
+	if (set->takeover && (server_check(set) || takeover_ask(set)))
 		return -1;
 	first->thread = pthread_self();
 	signals_add(first->thread);

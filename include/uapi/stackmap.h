@@ -166,7 +166,8 @@ struct stackmap_slot {
  * @tail: the first slot that belongs to the kernel again. Written by sync only.
  * @refused: transmit: how many slots the last sync marked STACKMAP_TX_REFUSED
  * @told: receive: STACKMAP_TOLD_*, by the last sync
- * @heir: receive: what an application leaves for the next one that has the port; the kernel does not look at it
+ * @heir: receive: what an application leaves for the next one that has the port; the kernel does not look at it. Who
+ *	does not leave it anything sets heir[0] to 0
  *
  * Slots from head up to but not including tail are the application's, as in
  * netmap. All indices are in [0, nslots). The kernel reads head once per sync;

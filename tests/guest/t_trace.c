@@ -125,7 +125,7 @@ TEST(trace_life, 40)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 64), again;
 	unsigned int ifindex = if_nametoindex(IFNAME);
-	int fd[2], more[2], p[2], port, queue = 0;
+	int fd[2], more[2], p[2], port, queue = 0, i;
 	struct sm sm;
 	uint32_t gen;
 	char b[8];
@@ -176,6 +176,9 @@ TEST(trace_life, 40)
 	close(more[1]);
 	EQ(read(fd[0], b, 1), 0);
 	close(fd[0]);
+	/* When the peer has acknowledged its FIN */
+	for (i = 0; i < 200 && !traced("detach", "why=closed"); i++)
+		usleep(10000);
 	TRACED(1, "detach", "fd=%d gen=%u why=closed", fd[0], gen + 1);
 	gen = sm_attach(&sm, p[1], 1);
 	sm_close(&sm);
@@ -353,11 +356,17 @@ TEST(trace_claim, 60)
 	CHECK(traced("claim", "got=1") >= 1);
 	EQ(sm_detail(&sm).claims, (uint64_t)traced("claim", "got=1"));
 
+	/* (A busy machine may have it stall before) */
 	p = (struct pollfd){ .fd = sm.fd, .events = POLLIN };
-	EQ(poll(&p, 1, 20), 0);
+	for (i = 0; i < 50 && !sm_detail(&sm).released[STACKMAP_RELEASED_SLEEP]; i++) {
+		owned(&sm);
+		EQ(poll(&p, 1, 20), 0);
+	}
 	released(&sm, STACKMAP_RELEASED_SLEEP, "sleep", true);
-	owned(&sm);
-	usleep(100000 * slow());
+	for (i = 0; i < 50 && !sm_detail(&sm).released[STACKMAP_RELEASED_BLOCKED]; i++) {
+		owned(&sm);
+		usleep(100000);
+	}
 	released(&sm, STACKMAP_RELEASED_BLOCKED, "blocked", true);
 	CHECK(traced("stall", "why=blocked") >= 1);
 	end = mono() + 20 * slow();
@@ -371,18 +380,22 @@ TEST(trace_claim, 60)
 	TRACED((int)sm_info(&sm).stats.stalls, "stall", "owner=sm-test:%d", getpid());
 
 	/* Somebody reconfigures: what takes the claim away depends on the driver */
-	i = sh_meanwhile("for i in {1..20}; do ip link set " IFNAME " mtu 1400; ip link set " IFNAME " mtu 1500; done");
-	for (end = mono() + 1; mono() < end;)
-		sm_sync(&sm, 1000);
-	sh_end(i);
-	owned(&sm);
-	i = sh_meanwhile("for i in 1 2 3; do ip link set " IFNAME " down; sleep 0.2; ip link set " IFNAME " up; sleep 0.3; done");
-	for (end = mono() + 3; mono() < end;)
-		sm_sync(&sm, 1000);
+	unlink("/tmp/sm-enough");
+	i = sh_meanwhile("for i in {1..40}; do [ -e /tmp/sm-enough ] && exit; ip link set " IFNAME " mtu 1400; ip link set " IFNAME
+			 " mtu 1500; ip link set " IFNAME " down; sleep 0.1; ip link set " IFNAME " up; sleep 0.3; done");
+	for (end = mono() + 30 * slow(); mono() < end;) {
+		struct stackmap_detail d = sm_detail(&sm);
+
+		if (d.released[STACKMAP_RELEASED_DOWN] + d.released[STACKMAP_RELEASED_WANTED] >= 2)
+			break;
+		for (int k = 0; k < 20; k++)
+			sm_sync(&sm, 1000);
+	}
+	EQ(sh("touch /tmp/sm-enough"), 0);
 	sh_end(i);
 	released(&sm, STACKMAP_RELEASED_WANTED, "wanted", false);
 	released(&sm, STACKMAP_RELEASED_DOWN, "down", false);
-	CHECKF(sm_detail(&sm).released[STACKMAP_RELEASED_DOWN] + sm_detail(&sm).released[STACKMAP_RELEASED_WANTED] >= 3,
+	CHECKF(sm_detail(&sm).released[STACKMAP_RELEASED_DOWN] + sm_detail(&sm).released[STACKMAP_RELEASED_WANTED] >= 2,
 	       "%llu", (unsigned long long)sm_detail(&sm).released[STACKMAP_RELEASED_DOWN]);
 	CHECK(sm_detail(&sm).unclaimed > 0);
 	EQ(sm_detail(&sm).claims, (uint64_t)traced("claim", "got=1"));
@@ -393,35 +406,45 @@ TEST(trace_claim, 60)
 	sh_restore_nic();
 	owned(&sm);
 	adds_up(&sm);
-	i = traced("release", "why=close");
-	owned(&sm);
+	/* (A tick may come first, and see that somebody has RTNL, or that this task waits for it) */
+	for (i = 0; i < 20 && !traced("release", "why=close"); i++) {
+		owned(&sm);
+		sm_close(&sm);
+		sm_new(&sm, &reg);
+	}
+	CHECK(traced("release", "why=close") >= 1);
 	sm_close(&sm);
-	TRACED(i + 1, "release", "why=close");
 	trace_off();
 }
 
-/* An owner that stalls all the time is told of in the kernel's log, once */
-TEST(trace_stalls_are_logged, 60)
+/* An owner that stalls all the time is told of in the kernel's log, once in 10 s */
+TEST(trace_stalls_are_logged, 90)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 64);
 	struct sm sm;
-	double end = mono() + 40;
+	double end = mono() + 45;
+	bool enough;
 
 	EQ(sh("dmesg -c >/dev/null"), 0);
 	reg.stall_us = STACKMAP_STALL_MIN_US;
 	sm_new(&sm, &reg);
-	while (sh("dmesg | grep -q 'stackmap: the owner of queue 0 .sm-test, pid %d. has stalled 200 times'", getpid())) {
+	do {
 		struct timespec t = { 0, 6000000 };
-		int i;
+		double start = mono();
+		uint64_t stalls = sm_info(&sm).stats.stalls;
 
-		for (i = 0; i < 100; i++) {
+		while (sm_info(&sm).stats.stalls - stalls < 450 && mono() < start + 10) {
 			sm_sync(&sm, 0);
 			nanosleep(&t, NULL);
 		}
-		if (mono() > end)
-			tap_skip("this machine is too slow to stall so often");
-	}
-	EQ(sh("[ \"$(dmesg | grep -c 'has stalled 200 times')\" = 1 ]"), 0);
+		enough = sm_info(&sm).stats.stalls - stalls >= 400;
+	} while (!enough && mono() < end);
+	if (!enough)
+		tap_skip("this machine is too slow to stall so often");
+	/* (In two periods of 10 s at most, of which one has had 200) */
+	EQ(sh("dmesg | grep -q 'stackmap: the owner of queue 0 of interface %u .sm-test, pid %d. has stalled 200 times in 10 s'",
+	      if_nametoindex(IFNAME), getpid()), 0);
+	CHECK(!sh("[ \"$(dmesg | grep -c 'has stalled 200 times')\" -le 8 ]"));
 	EQ(sh("dmesg | grep -q 'stackmap: queue 0 is owned by sm-test, pid %d'", getpid()), 0);
 	sm_close(&sm);
 	EQ(sh("dmesg | grep -q 'stackmap: queue 0 is given back'"), 0);
@@ -649,23 +672,17 @@ TEST_NIC(trace_copied_for_lack_of_slots, 60)
 
 /* ------------------------------------------------------------- what is dropped */
 
-static volatile bool scribbling;
-
 /* In what the NIC receives into, the device's header says nonsense: more buffers than there are, an unknown GSO */
-static void *scribble(void *arg)
+static void scribble(struct sm *sm)
 {
-	struct sm *sm = arg;
 	uint32_t i;
 
-	while (scribbling) {
-		for (i = 0; i < sm->reg.frames; i++) {
-			uint8_t *hdr = sm_buf(sm, i);
+	for (i = 0; i < sm->reg.frames; i++) {
+		uint8_t *hdr = sm_buf(sm, i);
 
-			hdr[1] = 0x7f;
-			hdr[10] = hdr[11] = 0xff;
-		}
+		hdr[1] = 0x7f;
+		hdr[10] = hdr[11] = 0xff;
 	}
-	return NULL;
 }
 
 static long rx_dropped(void)
@@ -679,30 +696,40 @@ static long rx_dropped(void)
 /* An owner that writes where it should not has its packets dropped, each with an event */
 TEST_NIC(trace_dropped, 60)
 {
+	struct stackmap_register reg = sm_reg(here->ifname, 16);
 	double end = mono() + 30 * slow();
-	pthread_t thread;
-	int listener, n;
+	struct ask a;
 	struct sm sm;
 	long before;
+	int n;
 
-	listener = own_driver(&sm);
+	/* It has the NIC, and does not look at what the device has written for so long */
+	reg.stall_us = STACKMAP_STALL_MAX_US;
+	sm_new(&sm, &reg);
+	if (sm.reg.nic != STACKMAP_NIC_VIRTIO)
+		tap_skip("for the module's own driver");
+	trace_on();
+	write_to(TRACING "events/stackmap/stackmap_sync/enable", "0");
+	write_to(TRACING "events/stackmap/stackmap_claim/enable", "0");
 	before = rx_dropped();
-	scribbling = true;
-	CHECK(!pthread_create(&thread, NULL, scribble, &sm));
 	do {
-		sh("ping -n -q -i 0.01 -c 50 -s 300 -W 1 %s >/dev/null", here->peer4);
+		double busy_until;
+
+		owned(&sm);
+		ask(&a, "datagrams %s 9 200", here->guest4);
+		for (busy_until = mono() + 0.5; mono() < busy_until;)
+			scribble(&sm);
+		while (sm_sync(&sm, 1000) > 0)
+			while (sm_peek(&sm))
+				sm_next(&sm);
+		ask_wait(&a, 10);
 		n = traced("drop", "why=length") + traced("drop", "why=header");
 	} while (!n && mono() < end);
-	scribbling = false;
-	CHECK(!pthread_join(thread, NULL));
-	/* The ring forgets what was written */
-	sh("ping -n -q -i 0.01 -c 50 -s 300 -W 1 %s >/dev/null", here->peer4);
 	n = traced("drop", "");
 	tap_note("%d dropped", n);
 	CHECK(n > 0);
 	EQ(rx_dropped() - before, n);
 	trace_off();
-	close(listener);
 	sm_close(&sm);
 }
 
@@ -736,12 +763,15 @@ TEST(detail_wrong, 10)
 /* Times and batches are where they belong */
 TEST(detail_times, 30)
 {
+	struct stackmap_register reg = sm_reg(IFNAME, 64);
 	struct stackmap_detail before, d;
 	struct sm sm;
 	int fd[2], i;
 	char b[64];
 
-	sm_new_small(&sm, 64);
+	/* What it commits is not to be sent without it */
+	reg.stall_us = STACKMAP_STALL_MAX_US;
+	sm_new(&sm, &reg);
 	pair_tcp(fd, AF_INET);
 	sm_attach(&sm, fd[0], 1);
 	sm_sync(&sm, 0);
@@ -763,6 +793,7 @@ TEST(detail_times, 30)
 	EQ(sm_detail(&sm).batches[0], before.batches[0] + 1);
 
 	/* What waits, each way */
+	sm_sync(&sm, 0);
 	for (i = 0; i < 3; i++)
 		sm_put(&sm, fd[0], b, 1);
 	__atomic_store_n(&sm.tx->head, sm.tx_head, __ATOMIC_RELEASE);

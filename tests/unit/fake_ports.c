@@ -65,14 +65,14 @@ int stackmap_detail(unsigned int index, struct stackmap_detail *d)
 	d->info.stats.rx_copied_bytes = 25 * done;
 	d->info.stats.rx_handed_bytes = 75 * done;
 	d->info.stats.tx_handed_bytes = 100 * done;
-	d->info.stats.stalls = (__u64)(10 * t);
+	d->info.stats.stalls = (__u64)(1000 * t);
 	d->info.stats.sockets = 7 * (index + 1);
 	d->info.stats.frames_user = 2048;
 	d->info.stats.frames_pool = 2048;
 	d->rx_copied[STACKMAP_COPY_SHARED] = 25 * done;
 	d->refused[STACKMAP_REFUSED_ROOM] = 3 * done;
 	d->info.stats.tx_refused = 3 * done;
-	d->released[STACKMAP_RELEASED_STALL] = (__u64)(10 * t);
+	d->released[STACKMAP_RELEASED_STALL] = (__u64)(1000 * t);
 	/* Half of the time in syncs, half of that waiting */
 	d->sync_ns = (__u64)(t * 5e8);
 	d->wait_ns = (__u64)(t * 2.5e8);

@@ -153,6 +153,47 @@ static void test_incomplete(void **state)
 	expect("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", "");
 }
 
+/* At each place where a stream can be cut: how much of what came is of a request whose end has not */
+static void test_unfinished(void **state)
+{
+	static const char stream[] = "GET /one HTTP/1.1\r\nHost: x\r\n\r\n"
+		"POST /two HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+		"GET /three HTTP/1.1\r\nHost: x\r\n\r\nHEAD /four HTTP/1.1\r\nHost: x\r\n\r\n";
+	const char *two = strstr(stream, "POST"), *three = strstr(stream, "GET /three"), *four = strstr(stream, "HEAD");
+	size_t len = sizeof(stream) - 1, cut, first, at;
+	struct http_conn conn;
+	struct log log;
+
+	(void)state;
+	for (cut = 1; cut < len; cut++) {
+		const char *end = stream + cut;
+		const char *begin = end <= two ? stream : end <= three ? two : end <= four ? three : four;
+		uint32_t want = end == two || end == three || end == four ? 0 : end - begin;
+
+		/* In two pieces, of each length */
+		for (first = 0; first < cut; first++) {
+			/* Behind a body a method alone is not to be told from it, in one piece with it */
+			const char *piece = stream + first;
+			bool unknown = (end > three && end < three + 5 && piece < three) ||
+				(piece > three && piece < three + 5 && end < four);
+
+			memset(&log, 0, sizeof(log));
+			http_conn_init(&conn);
+			feed(&conn, stream, first, &log);
+			feed(&conn, stream + first, cut - first, &log);
+			if (!unknown || conn.unfinished != UINT32_MAX)
+				assert_int_equal(conn.unfinished, want);
+			http_conn_free(&conn);
+		}
+		memset(&log, 0, sizeof(log));
+		http_conn_init(&conn);
+		for (at = 0; at < cut; at++)
+			feed(&conn, stream + at, 1, &log);
+		assert_int_equal(conn.unfinished, want);
+		http_conn_free(&conn);
+	}
+}
+
 static void test_persistence(void **state)
 {
 	(void)state;
@@ -1023,6 +1064,7 @@ int main(void)
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_get),
 		cmocka_unit_test(test_incomplete),
+		cmocka_unit_test(test_unfinished),
 		cmocka_unit_test(test_persistence),
 		cmocka_unit_test(test_pipelining),
 		cmocka_unit_test(test_pipelining_many),

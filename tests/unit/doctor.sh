@@ -186,7 +186,8 @@ while read -r driver level pattern; do
   says "$level" driver "$pattern" && remedies && has --argjson want "$([[ $level = ok ]] && echo true || echo false)" '.ready == $want'
   ok "$driver: $level, $pattern"
 done <<'END'
-igb ok read
+igb ok tested
+ixgbe ok read
 8139too fail safely
 nosuch fail neither
 vif fail neither

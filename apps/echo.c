@@ -29,8 +29,10 @@ int main(void)
 {
 	struct sockaddr_in6 addr = { .sin6_family = AF_INET6, .sin6_port = htons(7) };
 	int listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1, n;	/* ordinary sockets ... */
-	struct stackmap_port *port = stackmap_open("eth0", 0, NULL);	/* ... over a NIC of our own */
+	struct stackmap_options opt = { .send_max = 16 << 20 };	/* who reads nothing of so much is dropped */
+	struct stackmap_port *port = stackmap_open("eth0", 0, &opt);	/* ... over a NIC of our own */
 	struct stackmap_slot *slot;
+	struct stackmap_conn *conn;
 	bool listening;
 
 	if (!port)
@@ -44,19 +46,23 @@ int main(void)
 		bool closed = false;
 
 		while ((slot = stackmap_rx_next(port))) {	/* one system call: a batch, both ways */
-			struct stackmap_conn *conn = stackmap_rx_conn(slot);
-
+			conn = stackmap_rx_conn(slot);
 			if (slot->flags & STACKMAP_RX_ACCEPT) {
 				listening = accept_one(port, listener);
 			} else if (!conn) {
 				errx(1, "the listener is gone");
 			} else if ((slot->flags & (STACKMAP_RX_FIN | STACKMAP_RX_ERROR)) ||
-				   ((slot->flags & STACKMAP_RX_DATA) &&	/* too slow a reader is dropped */
+				   ((slot->flags & STACKMAP_RX_DATA) &&
 				    stackmap_send(conn, stackmap_rx_data(port, slot), slot->len) != slot->len)) {
 				stackmap_conn_close(conn);
 				free(conn);
 				closed = true;
 			}
+		}
+		while ((conn = stackmap_next_writable(port))) {	/* nobody waits for room: these have failed */
+			stackmap_conn_close(conn);
+			free(conn);
+			closed = true;
 		}
 		if (!listening && (closed || !n))
 			listening = stackmap_attach(port, listener, 0);

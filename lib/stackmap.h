@@ -881,7 +881,7 @@ uint64_t stackmap_conn_acked(const struct stackmap_conn *conn);
  * When the peer has acknowledged everything that was accepted until now, the
  * connection gets a receive slot with STACKMAP_RX_ACKED. If this is called
  * several times, there is one after the last, and possibly others before. It can
- be asked after stackmap_conn_shutdown(), too.
+ * be asked after stackmap_conn_shutdown(), too.
  *
  * Return: 0, or -1 and errno: ENOMEM, EBADF (closed or detached before), or what
  * the connection failed with.

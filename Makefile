@@ -169,7 +169,6 @@ check: everything-quickly
 	tests/run
 check-apps: everything-quickly
 	tests/trace
-	tests/docs
 	tests/suites/run
 	tests/profiles
 	tests/preload/run --way asan --mem 3072

@@ -18,6 +18,8 @@ struct sock;
  * @last: the last one; likewise
  * @base: where the application's count of acknowledged bytes begins
  * @isn: which connection of the socket all this is about
+ * @refused: number of the last sync in which TCP refused a slot of it. (No mark, but it fits here:
+ *	a struct sm_sock is to be no larger than 192 bytes)
  *
  * Guarded by the socket's lock.
  */
@@ -26,6 +28,7 @@ struct sm_marks {
 	u64 last;
 	u64 base;
 	u32 isn;
+	u32 refused;
 };
 
 void sm_acked_init(struct sm_sock *ss, struct sock *sk);

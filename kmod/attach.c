@@ -60,6 +60,9 @@ static struct sm_sock *sm_sock_new(struct sm_port *port, struct sock *sk, s32 fd
 {
 	struct sm_sock *ss = kzalloc(sizeof(*ss), SM_GFP_USER);
 
+	/* As the slab has it, for each of very many connections */
+	BUILD_BUG_ON(sizeof(*ss) > 192);
+
 	if (!ss)
 		return NULL;
 	ss->sk = sk;

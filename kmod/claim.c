@@ -96,9 +96,13 @@ static void sm_claim_stalled(struct sm_port *port, u32 why)
  */
 void sm_claim_log(struct sm_port *port)
 {
-	u8 why = xchg(&port->stalls_log, 0);
+	u8 why;
 
-	if (why && net_ratelimit())
+	/* Else its next sync tries again */
+	if (!net_ratelimit())
+		return;
+	why = xchg(&port->stalls_log, 0);
+	if (why)
 		pr_notice("stackmap: the owner of queue %u of interface %u (%s, pid %d) has stalled %u times in %u s: it %s\n",
 			  port->reg.queue, port->reg.ifindex, current->comm, current->tgid,
 			  SM_STALLS, SM_STALLS_IN / HZ,

@@ -36,12 +36,12 @@ struct sm_counts {
 
 /* Of a socket; a sync writes them with the port's lock held, sock_diag reads them without */
 struct sm_sock_counts {
-	u64 rx_slots;
 	u64 rx_copied;
 	u64 rx_handed;
-	u64 tx_slots;
 	u64 tx_copied;
 	u64 tx_handed;
+	u32 rx_slots;
+	u32 tx_slots;
 };
 
 /* From one reading of local_clock() to another: on two processors the later may be behind */

@@ -54,7 +54,6 @@ enum {
  * @files: the table in which it was that; to compare with only
  * @tgid: the process whose table that is
  * @bits: SM_*
- * @refused: number of the last sync in which TCP refused a slot of it
  * @credit: how many bytes of payload it may deliver yet. A sync writes it, with the
  *	port's lock held; a callback reads it
  * @marks: what is to be told of sending
@@ -75,12 +74,11 @@ struct sm_sock {
 	s32 fd;
 	const struct files_struct *files;
 	pid_t tgid;
+	int err;
 	unsigned long bits;
 	u64 credit;
-	u32 refused;
 	struct sm_marks marks;
 	u64 taken;
-	int err;
 	struct sm_sock_counts count;
 	struct rcu_head rcu;
 };

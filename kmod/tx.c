@@ -210,7 +210,7 @@ static bool sm_tx_has_room(struct sock *sk, bool memory)
 static void sm_tx_want_room(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 			    bool memory)
 {
-	ss->refused = port->sync_no;
+	ss->marks.refused = port->sync_no;
 	set_bit(SM_WANT_ROOM, &ss->bits);
 	if (sm_tx_has_room(sk, memory))
 		sm_sock_ready(ss);
@@ -262,7 +262,7 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 	} else if (sm_sock_is_gone(ss, sk)) {
 		ret = -EBADF;
 		goto unlock;
-	} else if (ss->refused == port->sync_no ||
+	} else if (ss->marks.refused == port->sync_no ||
 		   unlikely(sk->sk_err && sk->sk_state != TCP_CLOSE)) {
 		/*
 		 * What follows a refused slot must not overtake it. And an error
@@ -393,9 +393,9 @@ static int sm_tx_mark(struct sm_port *port, const struct stackmap_slot *slot)
 	if (err)
 		return err;
 	bh_lock_sock(sk);
-	if (sock_owned_by_user(sk) || ss->refused == port->sync_no) {
+	if (sock_owned_by_user(sk) || ss->marks.refused == port->sync_no) {
 		/* Behind what was refused, and that is not sent yet */
-		port->batch->why = ss->refused == port->sync_no ? STACKMAP_REFUSED_ORDER :
+		port->batch->why = ss->marks.refused == port->sync_no ? STACKMAP_REFUSED_ORDER :
 								  STACKMAP_REFUSED_LOCKED;
 		sm_tx_want_room(port, ss, sk, false);
 		err = -EAGAIN;

@@ -541,7 +541,7 @@ struct stackmap_detail {
  * @queue: likewise
  * @fd: the number under which it was attached
  * @gen: see struct stackmap_slot
- * @rx_slots: receive slots delivered of it, and so on, since it was attached
+ * @rx_slots: receive slots delivered of it, and so on, since it was attached; slots modulo 2^32
  *
  * It is the attribute STACKMAP_ULP_INFO in INET_DIAG_ULP_INFO of a socket whose INET_ULP_INFO_NAME is
  * "stackmap". `ss -i` shows the name, `stackmap sockets` all.

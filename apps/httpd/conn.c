@@ -142,7 +142,9 @@ static void keep_part(struct conn *conn, const char *data, size_t len)
 		return;
 	}
 	memcpy(part + before, data + len - (n - before), n - before);
-	server.in_total += n - conn->part_len;
+	/* (it may be shorter than the one before) */
+	server.in_total -= conn->part_len;
+	server.in_total += n;
 	conn->part = part;
 	conn->part_len = n;
 }

@@ -31,7 +31,7 @@ outside ping -q -n -c 5 -i 0.2 -W 2 -w 10 "${addr%:*}" | grep -q ' 0% packet los
 ok "$driver: ping works afterwards"
 
 queues=$(inside 'ls -d /sys/class/net/eth0/queues/rx-* | wc -l')
-inside "setsid stackmap-httpd -q 0-$((queues - 1)) --size 20000000 >/tmp/s.out 2>&1 </dev/null & echo \$! >/tmp/s.pid
+inside "setsid stackmap-httpd -q 0-$((queues - 1)) --spin always --size 20000000 >/tmp/s.out 2>&1 </dev/null & echo \$! >/tmp/s.pid
   for i in {1..25}; do grep -q http:// /tmp/s.out && exit; sleep 0.2; done; cat /tmp/s.out; exit 1"
 ok "$driver: a server starts"
 # 20 MB, more than go by before the guest sleeps

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "next.h"
 #include "preload.h"
@@ -137,13 +138,26 @@ static struct port *find(void)
 	return NULL;
 }
 
-/* The port of this thread, which gets one if there is one. NULL: it has none */
+static uint32_t second(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)ts.tv_sec + 1;
+}
+
+/*
+ * The port of this thread, which gets one if there is one. NULL: it has none. Another process may end, whose
+ * successor this one is: it is looked for again, once a second
+ */
 struct port *port_mine(void)
 {
+	bool first = !self.tried;
 	int err = errno;
 
-	if (self.port || self.none || !nports)
+	if (self.port || !nports || self.tried == second())
 		return self.port;
+	self.tried = second();
 	self.busy++;
 	lock_take(&pool, NULL, NULL);
 	self.port = find();
@@ -153,8 +167,8 @@ struct port *port_mine(void)
 		pthread_setspecific(key, self.port);
 		trace(self.port->fd, "is a port, and this thread's");
 	} else {
-		self.none = true;
-		trace(-1, "no port is free: this thread's sockets are plain");
+		if (first)
+			trace(-1, "no port is free: this thread's sockets are plain, until one is");
 	}
 	errno = err;
 	return self.port;

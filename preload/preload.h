@@ -331,12 +331,12 @@ long stackmap_real_pread(int fd, void *buf, unsigned long n, long off);
  * struct thread - what this thread is in the middle of
  * @port: the one that it drives, or NULL
  * @busy: it has a lock: a signal handler must not want it, too
- * @none: there was no port for it
+ * @tried: there was no port for it, in this second of CLOCK_MONOTONIC (and one more); or 0
  */
 struct thread {
 	struct port *port;
 	uint32_t busy;
-	bool none;
+	uint32_t tried;
 };
 
 extern __thread struct thread self __attribute__((tls_model("initial-exec")));

@@ -273,8 +273,15 @@ static int call_info(const struct op *op)
 {
 	struct stackmap_info i = { .version = op->c & 7 ? STACKMAP_ABI_VERSION : op->c,
 				   .index = op->c & 8 ? op->c : 0 };
-	uint8_t room[sizeof(i)];
+	struct stackmap_detail d = { .info = i };
+	uint8_t room[sizeof(d)];
 
+	/* What explains the same */
+	if (op->c & 16) {
+		if ((op->c & 0xff00) == 0xff00)
+			((uint32_t *)&d)[op->c >> 16 & 255] = op->c;
+		return ioctl(fd_of(op->a), STACKMAP_IOC_DETAIL, place(&d, sizeof(d), op->b, room));
+	}
 	return ioctl(fd_of(op->a), STACKMAP_IOC_INFO, place(&i, sizeof(i), op->b, room));
 }
 

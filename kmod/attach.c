@@ -62,7 +62,6 @@ static struct sm_sock *sm_sock_new(struct sm_port *port, struct sock *sk, s32 fd
 
 	/* As the slab has it, for each of very many connections */
 	BUILD_BUG_ON(sizeof(*ss) > 192);
-
 	if (!ss)
 		return NULL;
 	ss->sk = sk;

@@ -11,23 +11,8 @@
 /* Beyond that many it is not counted how many sockets are ready, as softirqs are off meanwhile */
 #define SM_READY_MAX	1024
 
-static void sm_info_stats(const struct sm_port *port, struct stackmap_stats *stats)
-{
-	const u32 *held = port->frames.held;
-
-	*stats = port->stats;
-	stats->frames_user = held[SM_USER];
-	stats->frames_pool = held[SM_POOL];
-	stats->frames_flight = held[SM_FLIGHT] + held[SM_SENDING];
-	stats->frames_nic = held[SM_NIC] + held[SM_STACK];
-}
-
-/**
- * sm_info_fill() - STACKMAP_IOC_INFO
- * @port: the port, which cannot go away meanwhile
- * @info: all but version and index is set
- */
-void sm_info_fill(struct sm_port *port, struct stackmap_info *info)
+/* What never changes, with no lock */
+static void sm_info_constants(const struct sm_port *port, struct stackmap_info *info)
 {
 	const struct stackmap_register *reg = &port->reg;
 
@@ -40,13 +25,33 @@ void sm_info_fill(struct sm_port *port, struct stackmap_info *info)
 	info->pool_bufs = reg->pool_bufs;
 	info->stall_us = reg->stall_us;
 	info->frames = reg->frames;
+}
+
+/* With the port's lock held */
+static void sm_info_stats(const struct sm_port *port, struct stackmap_stats *stats)
+{
+	const u32 *held = port->frames.held;
+
+	*stats = port->stats;
+	stats->frames_user = held[SM_USER];
+	stats->frames_pool = held[SM_POOL];
+	stats->frames_flight = held[SM_FLIGHT] + held[SM_SENDING];
+	stats->frames_nic = held[SM_NIC] + held[SM_STACK];
+	stats->sockets = READ_ONCE(port->nsocks);
+}
+
+/**
+ * sm_info_fill() - STACKMAP_IOC_INFO
+ * @port: the port, which cannot go away meanwhile
+ * @info: all but version and index is set
+ */
+void sm_info_fill(struct sm_port *port, struct stackmap_info *info)
+{
+	sm_info_constants(port, info);
 	spin_lock_bh(&port->lock);
 	info->pid = pid_nr_ns(port->pid, task_active_pid_ns(current));
 	sm_info_stats(port, &info->stats);
 	spin_unlock_bh(&port->lock);
-	spin_lock_bh(&port->list_lock);
-	info->stats.sockets = port->nsocks;
-	spin_unlock_bh(&port->list_lock);
 }
 
 static u32 sm_info_ready(struct sm_port *port)
@@ -83,12 +88,11 @@ void sm_detail_fill(struct sm_port *port, struct stackmap_detail *d)
 {
 	const struct sm_counts *c = &port->count;
 
-	sm_info_fill(port, &d->info);
+	sm_info_constants(port, &d->info);
 	d->ready = sm_info_ready(port);
 	spin_lock_bh(&port->lock);
-	/* What has changed meanwhile has to fit */
+	d->info.pid = pid_nr_ns(port->pid, task_active_pid_ns(current));
 	sm_info_stats(port, &d->info.stats);
-	d->info.stats.sockets = READ_ONCE(port->nsocks);
 	SM_COPY_COUNTS(d, c, rx_copied);
 	SM_COPY_COUNTS(d, c, tx_copied);
 	SM_COPY_COUNTS(d, c, refused);
@@ -120,18 +124,16 @@ void sm_info_show(struct seq_file *seq, struct sm_port *port)
 {
 	const struct stackmap_register *reg = &port->reg;
 	struct stackmap_stats stats;
-	u32 sockets;
 	bool gone;
 
 	spin_lock_bh(&port->lock);
 	sm_info_stats(port, &stats);
 	gone = !port->nic.dev;
 	spin_unlock_bh(&port->lock);
-	sockets = READ_ONCE(port->nsocks);
 	seq_printf(seq, "stackmap-ifindex:\t%u%s\n", reg->ifindex, gone ? " (gone)" : "");
 	seq_printf(seq, "stackmap-queue:\t%u\n", reg->queue);
 	seq_printf(seq, "stackmap-nic:\t%s\n", reg->nic == STACKMAP_NIC_VIRTIO ? "virtio" : "napi");
-	seq_printf(seq, "stackmap-sockets:\t%u\n", sockets);
+	seq_printf(seq, "stackmap-sockets:\t%llu\n", stats.sockets);
 	seq_printf(seq, "stackmap-memory:\t%lu kB\n", port->pinned.pages << (PAGE_SHIFT - 10));
 	seq_printf(seq, "stackmap-buffers:\t%u user %llu pool %llu flight %llu nic %llu\n",
 		   reg->frames, stats.frames_user, stats.frames_pool, stats.frames_flight,

@@ -332,19 +332,19 @@ static bool sm_port_send_committed(struct sm_port *port)
 {
 	/* Pairs with the application's release of head: slots are read after it */
 	u32 tx_head = smp_load_acquire(&port->tx.shared->head);
+	u32 tail;
 	bool more;
 
 	if (tx_head > port->tx.mask || tx_head == port->tx.tail)
 		return false;
 	sm_port_begin_batch(port);
-	spin_lock_bh(&port->lock);
-	port->count.early_slots += (tx_head - port->tx.tail) & port->tx.mask;
-	spin_unlock_bh(&port->lock);
 	do {
 		sm_reserve_refuse(&port->reserve);
 		spin_lock_bh(&port->lock);
 		port->frames.dry = false;
+		tail = port->tx.tail;
 		more = sm_tx(port, tx_head);
+		port->count.early_slots += (port->tx.tail - tail) & port->tx.mask;
 		spin_unlock_bh(&port->lock);
 		cond_resched();
 	} while (more);

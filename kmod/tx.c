@@ -383,13 +383,13 @@ static __always_inline int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen,
 }
 
 /* A mark behind all that was sent. Returns 0 or a negative errno */
-static int sm_tx_mark(struct sm_port *port, const struct stackmap_slot *slot)
+static int sm_tx_mark(struct sm_port *port, s32 fd, u32 gen)
 {
 	struct sm_sock *ss;
 	struct sock *sk;
 	int err;
 
-	err = sm_tx_lookup(port, READ_ONCE(slot->fd), READ_ONCE(slot->gen), &ss, &sk);
+	err = sm_tx_lookup(port, fd, gen, &ss, &sk);
 	if (err)
 		return err;
 	bh_lock_sock(sk);
@@ -415,15 +415,14 @@ static int sm_tx_mark(struct sm_port *port, const struct stackmap_slot *slot)
  * How much a socket may deliver. Without its lock, so that no thread in a system
  * call is in the way of a pause: only sync writes this.
  */
-static int sm_tx_credit(struct sm_port *port, const struct stackmap_slot *slot)
+static int sm_tx_credit(struct sm_port *port, s32 fd, u32 gen, u64 n)
 {
-	u64 n = READ_ONCE(slot->data);
 	struct sm_sock *ss;
 	struct sock *sk;
 	u64 sum;
 	int err;
 
-	err = sm_tx_lookup(port, READ_ONCE(slot->fd), READ_ONCE(slot->gen), &ss, &sk);
+	err = sm_tx_lookup(port, fd, gen, &ss, &sk);
 	if (err)
 		return err;
 	if (sm_sock_is_over(ss, sk)) {
@@ -468,17 +467,18 @@ static void sm_tx_request(struct sm_port *port)
 	struct stackmap_slot *slot = &port->tx.shared->slots[port->tx.tail];
 	u16 flags = READ_ONCE(slot->flags);
 	bool empty = !READ_ONCE(slot->len);
+	s32 fd = READ_ONCE(slot->fd);
+	u32 gen = READ_ONCE(slot->gen);
 	int err = -EINVAL;
 
 	if (flags == STACKMAP_TX_RETURN)
 		err = sm_tx_return(port, slot);
 	else if (empty && flags == STACKMAP_TX_CREDIT)
-		err = sm_tx_credit(port, slot);
+		err = sm_tx_credit(port, fd, gen, READ_ONCE(slot->data));
 	else if (empty && (flags & STACKMAP_TX_ACKED) && !(flags & ~SM_TX_PAYLOAD))
-		err = sm_tx_mark(port, slot);
+		err = sm_tx_mark(port, fd, gen);
 	if (err)
-		sm_tx_refuse(port, slot, READ_ONCE(slot->fd), 0, err == -EINVAL ? 0 : flags,
-			     -err, 0);
+		sm_tx_refuse(port, slot, fd, 0, err == -EINVAL ? 0 : flags, -err, 0);
 	port->tx.tail = (port->tx.tail + 1) & port->tx.mask;
 	port->stats.tx_slots++;
 }

@@ -118,6 +118,16 @@ static void handle_batch(void)
 	}
 }
 
+/* Returns a descriptor, or -1 and has said why, and @then */
+static int open_root(const struct settings *set, const char *then)
+{
+	int root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0)
+		fprintf(stderr, "stackmap-httpd: --root %s: %s%s\n", set->root, strerror(errno), then);
+	return root;
+}
+
 /*
  * The directory that has its name now: a new release, to which a symbolic link points, is served from
  * one request to the next. What is being sent is sent to its end.
@@ -130,12 +140,9 @@ static void reload(const struct settings *set)
 	signals_wake();
 	if (!set->root)
 		return;
-	root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0) {
-		fprintf(stderr, "stackmap-httpd: --root %s: %s: goes on with the one that was there\n",
-			set->root, strerror(errno));
+	root = open_root(set, ": goes on with the one that was there");
+	if (root < 0)
 		return;
-	}
 	close(server.root);
 	server.root = root;
 }
@@ -223,13 +230,10 @@ int server_check(const struct settings *set)
 
 	if (!set->root)
 		return 0;
-	root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0) {
-		fprintf(stderr, "stackmap-httpd: --root %s: %s\n", set->root, strerror(errno));
-		return -1;
-	}
-	close(root);
-	return 0;
+	root = open_root(set, "");
+	if (root >= 0)
+		close(root);
+	return root < 0 ? -1 : 0;
 }
 
 /* Buffers that the one before had kept in a send: until there are enough that are idle */
@@ -248,12 +252,9 @@ int server_start(const struct settings *set, unsigned int queue)
 	int port;
 
 	if (set->root) {
-		server.root = open(set->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (server.root < 0) {
-			fprintf(stderr, "stackmap-httpd: --root %s: %s\n", set->root,
-				strerror(errno));
+		server.root = open_root(set, "");
+		if (server.root < 0)
 			return -1;
-		}
 		if (!file_can_open()) {
 			fprintf(stderr, "stackmap-httpd: --root needs openat2(): %s (systemd: without"
 				" RestrictSUIDSGID)\n", strerror(errno));

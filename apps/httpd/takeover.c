@@ -241,9 +241,9 @@ static int take(const struct message *m, const void *bytes, size_t len, const in
 	case END:
 		return 0;
 	case NO:
-		errno = 0;
 		fprintf(stderr, "stackmap-httpd: --takeover %s: the one that runs has another --interface, --queue or"
 			" --binary, or another version\n", takeover.set->takeover);
+		errno = 0;	/* it is said */
 		return -1;
 	}
 	errno = EPROTO;

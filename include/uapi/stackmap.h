@@ -499,7 +499,7 @@ struct stackmap_info {
  * @unclaimed: rounds of syncs in which it could not be had: it is down, somebody reconfigures, a softirq has it
  * @released: times it went back to its interrupts by STACKMAP_RELEASED_*
  * @tx_segments: segments that TCP has sent from within its writes. More go out as acknowledgments come
- * @early_slots: transmit slots sent as the owner stalled, not by its sync
+ * @early_slots: transmit slots sent as the owner stalled or unmapped its rings, not by its sync
  * @sync_ns: nanoseconds within syncs, @wait_ns of them waiting for packets in vain
  * @away_ns: nanoseconds from the end of a sync to the beginning of the next
  * @sync_times: syncs by how long they took: [0] less than 1024 ns, [i] less than 2^(10 + i) ns, the last

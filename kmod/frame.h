@@ -20,6 +20,14 @@
 #define SM_FRAME_SIZE	PAGE_SIZE
 #define SM_NO_FRAME	U32_MAX
 
+/*
+ * What pages of our own driver have in page_private() that are no frames (they are not
+ * taken for one then, nor for one of an owner that is gone, see sm_frames_free()): an
+ * ordinary page of a receive ring, and one with heads of packets
+ */
+#define SM_PAGE_RING	ULONG_MAX
+#define SM_PAGE_HEADS	(ULONG_MAX - 1)
+
 /* Who holds a frame */
 enum sm_holder {
 	SM_USER,	/* the application: in a slot, extra, or kept */

@@ -103,16 +103,33 @@ static struct stackmap_slot *sm_rx_event(struct sm_rx *rx, u16 flags, u16 err)
 /* Why payload at @off of @skb, which is not in a frame, is to be copied: STACKMAP_COPY_* */
 static u32 sm_rx_why(const struct sk_buff *skb, u32 off)
 {
-	return off < skb_headlen(skb) ? STACKMAP_COPY_HEAD : STACKMAP_COPY_FOREIGN;
+	const struct skb_shared_info *si = skb_shinfo(skb);
+	u32 end = skb_headlen(skb);
+	struct page *page;
+	u32 i;
+
+	if (off < end)
+		return STACKMAP_COPY_HEAD;
+	for (i = 0; i < si->nr_frags; i++) {
+		end += skb_frag_size(&si->frags[i]);
+		if (off < end)
+			break;
+	}
+	if (i == si->nr_frags)
+		return STACKMAP_COPY_FOREIGN;
+	/* TCP joins packets: what was the head of a later one is a fragment then */
+	page = skb_frag_page(&si->frags[i]);
+	return page && page_private(page) == SM_PAGE_HEADS ? STACKMAP_COPY_HEAD :
+							     STACKMAP_COPY_FOREIGN;
 }
 
 /*
- * Payload that lies in a frame which our own driver gave to the NIC is handed
+ * Payload, at @off of @skb, that lies in a frame which our own driver gave to the NIC is handed
  * over: the frame goes into the slot, and the slot's buffer takes its place.
  * Only when nobody else can see it (tcpdump's clone, say): the application may
  * write to it from now on. Otherwise it returns 0, and @why says why.
  */
-static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
+static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb, u32 off,
 			   const u8 *data, u32 len, u32 *why)
 {
 	struct sm_frames *frames = &rx->port->frames;
@@ -121,8 +138,10 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb,
 	u32 i, spare;
 
 	i = sm_frame_of_page(frames, page);
-	if (i == SM_NO_FRAME)
+	if (i == SM_NO_FRAME) {
+		*why = sm_rx_why(skb, off);
 		return 0;
+	}
 	*why = STACKMAP_COPY_SHARED;
 	if (frames->tab[i].holder != SM_STACK ||
 	    page_ref_count(page) != 2 || skb_cloned(skb) || skb_has_frag_list(skb))
@@ -315,14 +334,13 @@ static __always_inline u32 sm_rx_take(struct sm_rx *rx, struct sk_buff *skb, u32
 			 * the application could write to what credit holds back
 			 */
 			m = 0;
-			why = sm_rx_why(skb, off + done);
 			if (unlikely(n > most - done)) {
 				n = most - done;
 				why = STACKMAP_COPY_CREDIT;
 			} else if (unlikely(sm_rx_enough(rx))) {
 				why = STACKMAP_COPY_FULL;
 			} else {
-				m = sm_rx_hand_over(rx, skb, data, n, &why);
+				m = sm_rx_hand_over(rx, skb, off + done, data, n, &why);
 			}
 			if (!m)
 				m = sm_rx_copy(rx, skb, off + done, n, why);

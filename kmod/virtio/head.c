@@ -41,6 +41,7 @@ static bool sm_virtio_head_replace(struct page **at)
 		put_page(page);
 		return false;
 	}
+	set_page_private(page, SM_PAGE_HEADS);
 	if (*at)
 		put_page(*at);
 	*at = page;

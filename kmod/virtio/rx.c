@@ -31,12 +31,6 @@
 /* VLAN tags in front of a packet that are looked behind */
 #define SM_VLANS	2
 
-/*
- * What an ordinary page of the ring has in page_private(). It is not taken for the
- * frame of a port then, nor for one of an owner that is gone (sm_frames_free()).
- */
-#define SM_OWN_PAGE	ULONG_MAX
-
 static u32 sm_virtio_frame_of(const struct sm_virtio_pair *p, struct page *page)
 {
 	return p->nic ? sm_frame_of_page(p->nic->frames, page) : SM_NO_FRAME;
@@ -77,7 +71,7 @@ static struct page *sm_virtio_buffer(struct sm_virtio_pair *p)
 	}
 	page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
 	if (page)
-		set_page_private(page, SM_OWN_PAGE);
+		set_page_private(page, SM_PAGE_RING);
 	return page;
 }
 
@@ -227,7 +221,7 @@ static bool sm_virtio_reusable(const struct sm_virtio_pair *p, struct page *page
 {
 	if (sm_virtio_frame_of(p, page) != SM_NO_FRAME)
 		return true;
-	return page_private(page) == SM_OWN_PAGE &&
+	return page_private(page) == SM_PAGE_RING &&
 	       !(p->nic && sm_frames_for_nic(p->nic->frames));
 }
 

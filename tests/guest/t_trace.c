@@ -635,6 +635,35 @@ TEST_NIC(trace_copied_for_credit, 60)
 	sm_close(&sm);
 }
 
+/* TCP joins two packets in a socket's queue: the head of the second is a fragment of the first then */
+TEST_NIC(trace_copied_from_joined, 60)
+{
+	struct stackmap_detail d;
+	int listener, fd, n;
+	char b[1400];
+	struct sm sm;
+	struct ask a;
+
+	listener = own_driver(&sm);
+	ask(&a, "pieces %s %d 5 1400 1 1300", here->guest4, port_of(listener));
+	fd = accept(listener, NULL, NULL);
+	CHECK(fd >= 0);
+	usleep(500000);
+	sm_attach(&sm, fd, 1);
+	EQ(sm_sync(&sm, 0), 2);
+	n = take(&sm, fd, b);
+	EQ(n, 1400);
+	copied(&sm, STACKMAP_COPY_HEAD, "rx why=head");
+	d = sm_detail(&sm);
+	EQ(d.rx_copied[STACKMAP_COPY_HEAD], 100);
+	EQ(d.rx_copied[STACKMAP_COPY_FOREIGN], 0);
+	adds_up(&sm);
+	give_back(&sm, &a, fd, b, n);
+	trace_off();
+	close(listener);
+	sm_close(&sm);
+}
+
 /* The ring is full, and the last slot has room left */
 TEST_NIC(trace_copied_for_lack_of_slots, 60)
 {

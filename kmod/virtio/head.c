@@ -7,8 +7,9 @@
  * These are pieces of a few pages of the driver's own, which are no application's to
  * see. An skb that is freed drops its reference to the page (page_frag_free()); once all
  * of a page's have, the driver's is the only one, and the page is used again. The
- * pages are taken in turn, and they are few, so that they stay in the cache. One that is
- * still in use when its turn comes is left to those who use it: another one replaces it.
+ * pages are taken in turn, and there are no more than were in use at once, so that they stay
+ * in the cache. One that is still in use when its turn comes gets company; and when there are
+ * enough, it is left to those who use it, and replaced.
  */
 #include <linux/mm.h>
 #include <linux/skbuff.h>
@@ -16,21 +17,21 @@
 #include "virtio.h"
 
 /* Whether nobody has a piece of the page any more */
-static bool sm_virtio_head_idle(struct page *page)
+static bool sm_virtio_head_idle(const struct page *page)
 {
 	/*
 	 * Nobody gets a piece but from here. (Who walks through memory may have a reference
 	 * for a moment: then it is taken for in use, or has one more)
 	 */
-	if (!page || page_ref_count(page) != 1)
+	if (page_ref_count(page) != 1)
 		return false;
 	/* Whoever dropped the last one is done reading and writing */
 	smp_acquire__after_ctrl_dep();
 	return true;
 }
 
-/* Another page in place of one that is in use, or is not there yet */
-static bool sm_virtio_head_replace(struct page **at)
+/* Another page in place of the one at h->at, which is in use, or is not there yet */
+static bool sm_virtio_heads_add(struct sm_virtio_heads *h)
 {
 	struct page *page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
 
@@ -42,9 +43,12 @@ static bool sm_virtio_head_replace(struct page **at)
 		return false;
 	}
 	set_page_private(page, SM_PAGE_HEADS);
-	if (*at)
-		put_page(*at);
-	*at = page;
+	/* Its turn comes again when all others have had theirs */
+	if (h->n < SM_VIRTIO_HEAD_PAGES)
+		h->page[h->n++] = h->page[h->at];
+	else
+		put_page(h->page[h->at]);
+	h->page[h->at] = page;
 	return true;
 }
 
@@ -52,23 +56,20 @@ static bool sm_virtio_head_replace(struct page **at)
 static noinline bool sm_virtio_heads_turn(struct sm_virtio_heads *h)
 {
 	bool short_of_memory = false;
-	u32 i;
+	u32 i = 0;
 
-	for (i = 0; i < SM_VIRTIO_HEAD_PAGES; i++) {
-		struct page **at;
-
-		h->at = (h->at + 1) % SM_VIRTIO_HEAD_PAGES;
-		at = &h->page[h->at];
-		if (unlikely(!sm_virtio_head_idle(*at))) {
+	do {
+		h->at = h->at + 1 < h->n ? h->at + 1 : 0;
+		if (unlikely(!h->n || !sm_virtio_head_idle(h->page[h->at]))) {
 			/* Then another of those that are there may be idle */
-			short_of_memory = short_of_memory || !sm_virtio_head_replace(at);
+			short_of_memory = short_of_memory || !sm_virtio_heads_add(h);
 			if (short_of_memory)
 				continue;
 		}
-		page_ref_add(*at, SM_VIRTIO_HEADS);
+		page_ref_add(h->page[h->at], SM_VIRTIO_HEADS);
 		h->left = SM_VIRTIO_HEADS;
 		return true;
-	}
+	} while (++i < h->n);
 	return false;
 }
 
@@ -111,9 +112,8 @@ void sm_virtio_heads_free(struct sm_virtio_heads *h)
 		h->left--;
 		put_page(h->page[h->at]);
 	}
-	for (i = 0; i < SM_VIRTIO_HEAD_PAGES; i++) {
-		if (h->page[i])
-			put_page(h->page[i]);
-		h->page[i] = NULL;
-	}
+	for (i = 0; i < h->n; i++)
+		put_page(h->page[i]);
+	h->n = 0;
+	h->at = 0;
 }

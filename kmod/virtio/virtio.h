@@ -39,12 +39,13 @@
  * The head of a received packet: what is copied to be parsed, which is room for all headers of
  * a TCP packet and more. So many are on a page, as of the kernel's own small ones
  * (page_frag_alloc_1k() in net/core/skbuff.c): one that waits in a socket keeps the memory
- * of three others from the system, for which nobody is charged. So many pages go round
+ * of three others from the system, for which nobody is charged. At most so many pages
+ * go round: a batch of 256 packets is under way in one sync
  */
 #define SM_VIRTIO_HEAD		256
 #define SM_VIRTIO_HEADS		4u
 #define SM_VIRTIO_HEAD_SIZE	((u32)PAGE_SIZE / SM_VIRTIO_HEADS)
-#define SM_VIRTIO_HEAD_PAGES	16
+#define SM_VIRTIO_HEAD_PAGES	64u
 /* Without memory for receive buffers, or for what is to be sent: when to try again */
 #define SM_VIRTIO_RETRY		(HZ / 10)
 
@@ -61,6 +62,7 @@ struct sm_virtio_stats {
 
 struct sm_virtio_heads {
 	struct page *page[SM_VIRTIO_HEAD_PAGES];
+	u32 n;				/* so many of these are there */
 	u32 at;				/* the page whose pieces are given out */
 	u32 left;			/* so many of them */
 };

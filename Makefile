@@ -8,6 +8,7 @@
 # make check-apps    programs' own suites: plain, with the preload library, and with ports; sanitizers; a cluster
 # make check-debug   the guest suite on kernels that look for errors (scripts/setup debug; KERNEL_SERIES=7.3)
 # make bench      stackmap and its rivals in full (ROUNDS=3)
+# make bench-apps unmodified servers under stackmap run, next to themselves: instructions, calls, seconds (ROUNDS=9)
 # make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
 # make instructions  guest instructions per request of each server
 # make events     beside them system calls, switches, interrupts, exits, faults, allocations, modelled cache misses
@@ -34,7 +35,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-apps check-debug bench evaluation instructions events profile vm install install-files install-user uninstall deb dist clean
+.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-apps check-debug bench bench-apps evaluation instructions events profile vm install install-files install-user uninstall deb dist clean
 all: lib preload apps tools
 everything: all bench-servers test-programs
 
@@ -178,6 +179,11 @@ check-debug: everything-quickly
 	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug nics
 bench: everything
 	bench/run
+bench-apps: everything
+	bench/apps
+	bench/apps --connections 256 --ways "plain run"
+	bench/apps-seconds
+	bench/apps-plot
 evaluation: everything
 	bench/evaluation
 instructions: everything

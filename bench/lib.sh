@@ -26,6 +26,7 @@ bench_queues=1 # of the NIC, and as many processors
 bench_kernel=cloud # as for vm/kernel
 bench_stage=build/stage-cloud
 bench_qemu='' # more arguments for QEMU
+bench_emulator=host # as for vm/guest
 bench_tag=server # names the log and the processes of what bench_launch starts and bench_stop stops
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
@@ -33,9 +34,25 @@ die() { echo "${0##*/}: $*" >&2; exit 1; }
 # bench_boot: a guest with the module loaded, BENCH_CPU its processor's model if not vm/guest's. Its threads have names, so that
 # bench/cpu can tell them apart
 bench_boot() {
-  vm/guest start "$guest" --kernel "$bench_kernel" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu "-name debug-threads=on $bench_qemu"
+  vm/guest start "$guest" --kernel "$bench_kernel" --emulator "$bench_emulator" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --cpus "$bench_queues" --queues "$bench_queues" --qemu "-name debug-threads=on $bench_qemu"
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko'
   bench_place
+}
+
+# bench_boot_with N: likewise, with N more NICs: eth1 to ethN, in the subnets 10.77.1 to 10.77.N
+bench_boot_with() {
+  local i
+  bench_qemu=''
+  for ((i = 1; i <= $1; i++)); do
+    bench_qemu+=" -netdev tap,id=n$i,ifname=tap$i,script=no,downscript=no,vhost=off$( ((bench_queues == 1)) || echo ",queues=$bench_queues")"
+    bench_qemu+=" -device virtio-net-pci,netdev=n$i,romfile=$( ((bench_queues == 1)) || echo ",mq=on,vectors=$((2 * bench_queues + 2))")"
+  done
+  bench_boot || return 1
+  [[ $(vm/guest addr "$guest" 8080) == 10.77.0.2:8080 ]] || { echo "${0##*/}: it needs tap devices" >&2; return 1; }
+  for ((i = 1; i <= $1; i++)); do
+    vm/guest host "$guest" -- sh -c "ip addr add 10.77.$i.1/24 dev tap$i && ip link set tap$i up" &&
+      vm/guest exec "$guest" -- "ip addr add 10.77.$i.2/24 dev eth$i && ip link set eth$i up" || return 1
+  done
 }
 
 # bench_place: the guest's processors have processors of this machine to themselves, where it has as many, and QEMU's

@@ -13,8 +13,8 @@
  *    never answered counts with the time it had waited at the end.
  *
  * The protocols: HTTP, the 16-byte requests of apps/binary.h, getting one value from redis or
- * memcached (where it is set before, and with --pipeline so many times in one request), and UDP
- * datagrams that come back as they are (bench/reflect.c). It prints one line:
+ * memcached (where it is set before) or setting it, with --pipeline so many times in one request,
+ * and UDP datagrams that come back as they are (bench/reflect.c). It prints one line:
  *
  *   load RPS P50 P90 P99 P99.9 MAX ERRORS UNANSWERED LATE
  *
@@ -78,7 +78,7 @@ static struct {
 	struct sockaddr_in addr;
 	unsigned long connections, size, post, pipeline;
 	double seconds, warmup;
-	bool per_connection;
+	bool per_connection, store;
 	double rate;
 } set = { .connections = 1, .size = 64, .pipeline = 1, .seconds = 2, .warmup = 1 };
 
@@ -435,11 +435,50 @@ static size_t with_size(char *buf, size_t room, const char *format)
 #pragma GCC diagnostic pop
 }
 
+/* What sets the value, in a buffer of its own */
+static char *set_command(size_t *len)
+{
+	char *buf = malloc(set.size + 128);
+	size_t n;
+
+	if (!buf)
+		die("memory");
+	n = with_size(buf, 64, store()->set);
+	memset(buf + n, 'x', set.size);
+	n += set.size;
+	*len = n + (size_t)sprintf(buf + n, "%s", store()->set_end);
+	return buf;
+}
+
+static void make_store_request(void)
+{
+	size_t n = strlen(store()->get);
+	char *command, head[64];
+	unsigned long i;
+
+	response_len = with_size(head, sizeof(head), store()->value) + set.size + strlen(store()->value_end);
+	command = set.store ? set_command(&n) : strdup(store()->get);
+	if (set.store)
+		response_len = strlen(store()->stored);
+	request = malloc(n * set.pipeline);
+	if (!command || !request)
+		die("memory");
+	for (i = 0; i < set.pipeline; i++)
+		memcpy(request + i * n, command, n);
+	free(command);
+	request_len = n * set.pipeline;
+	response_len *= set.pipeline;
+}
+
 static void make_request(void)
 {
-	size_t room = 512 + set.post + set.size + 64 * set.pipeline;
+	size_t room = 512 + set.post + set.size;
 	uint64_t size = set.size;
 
+	if (is_store()) {
+		make_store_request();
+		return;
+	}
 	request = malloc(room);
 	if (!request)
 		die("memory");
@@ -452,16 +491,6 @@ static void make_request(void)
 		response_len = set.size;
 		memcpy(request, BINARY_MAGIC, 8);
 		memcpy(request + 8, &size, 8);
-	} else if (is_store()) {
-		size_t n = strlen(store()->get);
-		unsigned long i;
-		char head[64];
-
-		for (i = 0; i < set.pipeline; i++)
-			memcpy(request + i * n, store()->get, n);
-		request_len = n * set.pipeline;
-		response_len = (with_size(head, sizeof(head), store()->value) + set.size +
-				strlen(store()->value_end)) * set.pipeline;
 	} else {
 		char length[64] = "";
 		int n;
@@ -498,17 +527,11 @@ static int ask(const char *buf, size_t len)
 /* The value that is asked for */
 static void set_value(void)
 {
-	char *buf = malloc(set.size + 128);
 	size_t n, want = strlen(store()->stored), got = 0;
+	char *buf = set_command(&n);
 	ssize_t m;
 	int fd;
 
-	if (!buf)
-		die("memory");
-	n = with_size(buf, 64, store()->set);
-	memset(buf + n, 'x', set.size);
-	n += set.size;
-	n += (size_t)sprintf(buf + n, "%s", store()->set_end);
 	fd = ask(buf, n);
 	for (; got < want; got += (size_t)m) {
 		m = recv(fd, recv_buf + got, want - got, 0);
@@ -622,6 +645,7 @@ static const char usage[] =
 	"  --size N          bytes of a response to ask for; http: the server's choice (64)\n"
 	"  --post N          http: POST bodies of N bytes\n"
 	"  --pipeline N      redis, memcached: N times in one request (1)\n"
+	"  --store           redis, memcached: set the value again and again, and do not get it\n"
 	"  --per-connection  http: a connection for each request\n"
 	"  --rate R          open loop: R requests per second, whatever the server does\n"
 	"  --seconds S       measure for so long (2) ...\n"
@@ -681,6 +705,7 @@ static void parse(int argc, char **argv)
 		{ "size", required_argument, NULL, 's' },
 		{ "post", required_argument, NULL, 'b' },
 		{ "pipeline", required_argument, NULL, 'p' },
+		{ "store", no_argument, NULL, 'S' },
 		{ "per-connection", no_argument, NULL, 'o' },
 		{ "rate", required_argument, NULL, 'r' },
 		{ "seconds", required_argument, NULL, 'd' },
@@ -706,6 +731,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'p':
 			set.pipeline = number("--pipeline", 1, 1000);
+			break;
+		case 'S':
+			set.store = true;
 			break;
 		case 'o':
 			set.per_connection = true;
@@ -734,8 +762,8 @@ static void parse(int argc, char **argv)
 	}
 	optarg = argv[optind + 1];
 	set.addr.sin_port = htons((uint16_t)number("port", 1, 65535));
-	if (set.pipeline > 1 && !is_store()) {
-		fputs("bench-load: --pipeline is for redis and memcached\n", stderr);
+	if ((set.pipeline > 1 || set.store) && !is_store()) {
+		fputs("bench-load: --pipeline and --store are for redis and memcached\n", stderr);
 		exit(2);
 	}
 	if ((set.protocol != PROTO_HTTP && (set.post || set.per_connection)) ||

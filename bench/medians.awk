@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # medians.awk: one line for each point of a file that bench/evaluation wrote, the rounds brought together.
 #
-#   awk -v commit=C -f bench/medians.awk results.csv      (without commit: that of the last line)
+#   awk -v commit=C -v base=SERVER -f bench/medians.awk results.csv results.csv
+#                                       (without commit: that of the last line; without base: epoll)
 #
 # EXPERIMENT SERVER QUEUES PROTOCOL SIZE CONNECTIONS OFFERED ROUNDS, then MEDIAN MIN MAX of each of: requests/s, p50, p90,
 # p99, p99.9 (us); then the medians of: errors + unanswered, client, io, vcpu, wait (%), instructions; then those of requests/s
-# and of p50 in times of what epoll had at the same point in the same round. "-": not measured.
-BEGIN { FS = "," }
+# and of p50 in times of what the base had at the same point in the same round. "-": not measured.
+BEGIN { FS = ","; if (base == "") base = "epoll" }
 FNR == NR { if (FNR > 1) last = $1; next }
 commit == "" { commit = last }
 $1 != commit { next }
@@ -20,12 +21,12 @@ $1 != commit { next }
   # Datagrams have a protocol of their own, and bulk has two at one point
   point[key] = $2 " " $4 " " ($5 == "post") " " $6 " " $7 " " $8
   round[key, n] = $9
-  if ($3 == "epoll") for (i = 10; i <= 11; i++) epoll[point[key], i, $9] = $i
+  if ($3 == base) for (i = 10; i <= 11; i++) first[point[key], i, $9] = $i
 }
-# The rounds' ratios to epoll of value[key, i, ...] become value[key, i + 11, ...]
+# The rounds' ratios to the base's of value[key, i, ...] become value[key, i + 11, ...]
 function ratios(key, i, n,   j, e) {
   for (j = 1; j <= n; j++) {
-    e = epoll[point[key], i, round[key, j]]
+    e = first[point[key], i, round[key, j]]
     value[key, i + 11, j] = e > 0 && value[key, i, j] > 0 ? value[key, i, j] / e : ""
   }
 }

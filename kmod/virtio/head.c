@@ -7,9 +7,9 @@
  * These are pieces of a few pages of the driver's own, which are no application's to
  * see. An skb that is freed drops its reference to the page (page_frag_free()); once all
  * of a page's have, the driver's is the only one, and the page is used again. The
- * pages are taken in turn, and there are no more than were in use at once, so that they stay
- * in the cache. One that is still in use when its turn comes gets company; and when there are
- * enough, it is left to those who use it, and replaced.
+ * pages are taken in turn, but for those that are in use, and there are no more than were at
+ * once, so that they stay in the cache. When all of them are there is one more; or when there
+ * are enough, one is left to those who use it, and replaced.
  */
 #include <linux/mm.h>
 #include <linux/skbuff.h>
@@ -30,7 +30,7 @@ static bool sm_virtio_head_idle(const struct page *page)
 	return true;
 }
 
-/* Another page in place of the one at h->at, which is in use, or is not there yet */
+/* One more page, or in place of the next one, as all are in use. Returns whether there is memory */
 static bool sm_virtio_heads_add(struct sm_virtio_heads *h)
 {
 	struct page *page = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
@@ -43,34 +43,34 @@ static bool sm_virtio_heads_add(struct sm_virtio_heads *h)
 		return false;
 	}
 	set_page_private(page, SM_PAGE_HEADS);
-	/* Its turn comes again when all others have had theirs */
-	if (h->n < SM_VIRTIO_HEAD_PAGES)
-		h->page[h->n++] = h->page[h->at];
-	else
+	if (h->n < SM_VIRTIO_HEAD_PAGES) {
+		h->at = h->n++;
+	} else {
+		h->at = (h->at + 1) % SM_VIRTIO_HEAD_PAGES;
 		put_page(h->page[h->at]);
+	}
 	h->page[h->at] = page;
 	return true;
 }
 
-/* The next page, with a reference for each of its pieces. Returns false when there is none */
+/* The next idle page, with a reference for each of its pieces. Returns false when there is none */
 static noinline bool sm_virtio_heads_turn(struct sm_virtio_heads *h)
 {
-	bool short_of_memory = false;
-	u32 i = 0;
+	u32 at = h->at;
+	u32 i;
 
-	do {
-		h->at = h->at + 1 < h->n ? h->at + 1 : 0;
-		if (unlikely(!h->n || !sm_virtio_head_idle(h->page[h->at]))) {
-			/* Then another of those that are there may be idle */
-			short_of_memory = short_of_memory || !sm_virtio_heads_add(h);
-			if (short_of_memory)
-				continue;
-		}
-		page_ref_add(h->page[h->at], SM_VIRTIO_HEADS);
-		h->left = SM_VIRTIO_HEADS;
-		return true;
-	} while (++i < h->n);
-	return false;
+	for (i = 0; i < h->n; i++) {
+		at = at + 1 < h->n ? at + 1 : 0;
+		if (likely(sm_virtio_head_idle(h->page[at])))
+			break;
+	}
+	if (i < h->n)
+		h->at = at;
+	else if (!sm_virtio_heads_add(h))
+		return false;
+	page_ref_add(h->page[h->at], SM_VIRTIO_HEADS);
+	h->left = SM_VIRTIO_HEADS;
+	return true;
 }
 
 /**

@@ -208,6 +208,9 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
 		sm_frame_lend(p->nic->frames, i, SM_STACK);
 		/* The application can write to it: nobody may decrypt in place */
 		skb_shinfo(skb)->flags |= SKBFL_SHARED_FRAG;
+	} else {
+		/* It does not come back, and its next owner may take that for a pointer */
+		set_page_private(page, 0);
 	}
 }
 

@@ -66,6 +66,9 @@ prepare() {
   [[ $driver == igb ]] || there[selftest]=self_test
   # QEMU's vmxnet3 receives nothing any more after a sleep, without an owner, too, whatever is done then
   [[ $driver == vmxnet3 ]] || there[suspend]=suspend there[freeze]=freeze
+  # tulip_resume() lets packets that were queued meanwhile into the ring before tulip_up() makes that anew: what is left of them
+  # there holds up all that follow. Without the module, 1 of 70 times
+  [[ $driver != tulip ]] || unset 'there[suspend]' 'there[freeze]'
   there[rmmod]="rmmod $(basename "$(readlink "$dev/driver/module")")"
   back[rmmod]=${there[rmmod]/rmmod/modprobe}
   there[timeout]=hang back[timeout]=unhang

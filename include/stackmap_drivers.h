@@ -23,11 +23,11 @@ static const struct {
 	unsigned int how;
 } sm_drivers[] = {
 	{ "virtio_net", SM_TESTED | SM_READ },
-	{ "e1000", SM_READ },
+	{ "e1000", SM_TESTED | SM_READ },
 	{ "e1000e", SM_TESTED | SM_READ },
 	{ "igb", SM_TESTED | SM_READ },
 	{ "vmxnet3", SM_TESTED | SM_READ },
-	{ "tulip", SM_READ },
+	{ "tulip", SM_TESTED | SM_READ },
 	{ "e100", SM_READ },
 	{ "veth", SM_TESTED | SM_READ },
 	{ "vif", SM_READ },			/* xen-netfront */

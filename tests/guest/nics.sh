@@ -248,8 +248,8 @@ round() { # OP
   case $op in updown | unbind | rmmod | recreate | aer) addresses ;; esac
   traffic || stuck || { bad "$op" 'no traffic for 30 s'; addresses; }
 }
-# tulip sends nothing more at times, until it is bound anew ("Out-of-sync dirty pointer"), also where the module was never loaded:
-# it uses its ring anew (tulip_up()) while something of before is in it
+# tulip sends nothing more at times, until it is bound anew ("Out-of-sync dirty pointer"), also where the module was never
+# loaded: it uses its ring anew (tulip_up()) while something of before is in it
 stuck() {
   [[ $driver == tulip ]] && dmesg | tail -n 5 | grep -q 'NETDEV WATCHDOG\|Out-of-sync' || return
   echo "# tulip: its transmit ring is stuck, as it is without an owner at times: bound anew"

@@ -4,6 +4,7 @@
  */
 #include <linux/file.h>
 #include <linux/net.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <net/tcp.h>
 
@@ -46,17 +47,23 @@ static bool sm_sock_has_something(const struct sm_sock *ss, struct sock *sk)
 }
 
 /* Whether it is a TCP socket, and one that this task may use */
-static int sm_sock_check(struct sm_port *port, struct socket *sock)
+static int sm_sock_check(struct sm_port *port, struct socket *sock, u32 flags)
 {
 	const struct sock *sk = sock->sk;
+	bool listens = READ_ONCE(sk->sk_state) == TCP_LISTEN;
 
 	if ((sk->sk_family != AF_INET && sk->sk_family != AF_INET6) ||
 	    sk->sk_type != SOCK_STREAM || sk->sk_protocol != IPPROTO_TCP)
 		return -EOPNOTSUPP;
+	/* A listener has nothing to gain from a handle, and everybody else nothing to accept */
+	if (((flags & STACKMAP_ATTACH_ACCEPT) && !listens) ||
+	    ((flags & STACKMAP_ATTACH_HANDLE) && listens))
+		return -EINVAL;
 	return sm_lsm_ask(port, sock);
 }
 
-static struct sm_sock *sm_sock_new(struct sm_port *port, struct sock *sk, s32 fd, u64 data)
+/* What a port is to know of a socket: without number and socket yet */
+static struct sm_sock *sm_sock_new(struct sm_port *port, u64 data)
 {
 	struct sm_sock *ss = kzalloc(sizeof(*ss), SM_GFP_USER);
 
@@ -64,17 +71,58 @@ static struct sm_sock *sm_sock_new(struct sm_port *port, struct sock *sk, s32 fd
 	BUILD_BUG_ON(sizeof(*ss) > 192);
 	if (!ss)
 		return NULL;
-	ss->sk = sk;
 	ss->port = port;
 	ss->data = data;
-	ss->fd = fd;
-	ss->files = current->files;
 	ss->tgid = current->tgid;
 	ss->gen = atomic_inc_return(&sm_gen) ?: atomic_inc_return(&sm_gen);
 	ss->credit = SM_CREDIT_ALL;
 	INIT_LIST_HEAD(&ss->ready);
 	INIT_LIST_HEAD(&ss->all);
 	return ss;
+}
+
+/* As many as the owner may have descriptors: it has these instead */
+static bool sm_handle_is_left(const struct sm_port *port)
+{
+	return READ_ONCE(port->nhandles) < min_t(unsigned long, rlimit(RLIMIT_NOFILE),
+						 STACKMAP_HANDLES_MAX);
+}
+
+/**
+ * sm_sock_new_handle() - a number for a socket that is to have no descriptor
+ * @port: the port
+ * @data: told in every slot
+ *
+ * Return: what the port will know of the socket, for sm_sock_join(); or an errno. To be
+ * given up with sm_sock_free_handle().
+ */
+struct sm_sock *sm_sock_new_handle(struct sm_port *port, u64 data)
+{
+	struct sm_sock *ss;
+	int err;
+
+	if (!sm_handle_is_left(port))
+		return ERR_PTR(-EMFILE);
+	ss = sm_sock_new(port, data);
+	if (!ss)
+		return ERR_PTR(-ENOMEM);
+	ss->fd = sm_sock_get_handle(port);
+	if (ss->fd < 0) {
+		err = ss->fd;
+		kfree(ss);
+		return ERR_PTR(err);
+	}
+	return ss;
+}
+
+/**
+ * sm_sock_free_handle() - it was not joined with a socket
+ * @ss: from sm_sock_new_handle()
+ */
+void sm_sock_free_handle(struct sm_sock *ss)
+{
+	sm_sock_put_handle(ss->port, ss->fd, NULL);
+	kfree(ss);
 }
 
 /* With the socket locked */
@@ -110,50 +158,97 @@ static int sm_sock_attach_locked(struct sm_sock *ss, struct socket *sock)
 }
 
 /**
+ * sm_sock_join() - a socket becomes one of a port
+ * @ss: what the port is to know of it, with its number
+ * @sock: the socket, held by the caller
+ *
+ * Return: 0 or an errno; @ss is the caller's to free then.
+ */
+int sm_sock_join(struct sm_sock *ss, struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	int err;
+
+	ss->sk = sk;
+	lock_sock(sk);
+	err = sm_sock_attach_locked(ss, sock);
+	release_sock(sk);
+	return err;
+}
+
+/* Under its own number. @sock is held by the caller */
+static int sm_sock_attach_fd(struct sm_port *port, struct socket *sock, struct stackmap_attach *a)
+{
+	struct sm_sock *ss = sm_sock_new(port, a->data);
+	int err;
+
+	if (!ss)
+		return -ENOMEM;
+	ss->fd = a->fd;
+	ss->files = current->files;
+	if (a->flags & STACKMAP_ATTACH_ACCEPT)
+		__set_bit(SM_ACCEPTS, &ss->bits);
+	a->gen = ss->gen;
+	sm_sock_detach_old(port, a->fd, sock->sk);
+	err = sm_sock_join(ss, sock);
+	if (err)
+		kfree(ss);
+	return err;
+}
+
+/* Under a handle. The caller's reference to @sock is the handle's on success */
+static int sm_sock_attach_handle(struct sm_port *port, struct socket *sock,
+				 struct stackmap_attach *a)
+{
+	struct sm_sock *ss = sm_sock_new_handle(port, a->data);
+	s32 fd = a->fd;
+	int err;
+
+	if (IS_ERR(ss))
+		return PTR_ERR(ss);
+	ss->sock = sock;
+	a->fd = ss->fd;
+	a->gen = ss->gen;
+	err = sm_sock_join(ss, sock);
+	if (err) {
+		sm_sock_free_handle(ss);
+		a->fd = fd;
+	}
+	return err;
+}
+
+/**
  * sm_sock_attach() - attach a socket of the calling process
  * @port: the port
- * @fd: its descriptor
- * @data: told in every slot
- * @gen: set to what tells it from other sockets of this number
+ * @a: what is asked for; on success with @gen, and the handle in @fd if one was asked for
  *
  * Return: 0 or an errno as listed in stackmap.h.
  */
-int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen)
+int sm_sock_attach(struct sm_port *port, struct stackmap_attach *a)
 {
+	bool handle = a->flags & STACKMAP_ATTACH_HANDLE;
 	struct socket *sock;
-	struct sm_sock *ss;
 	struct sock *sk = NULL;
 	int err = -ENODEV;
 
 	if (!READ_ONCE(port->nic.dev))
 		goto out;
-	sock = sockfd_lookup(fd, &err);
+	sock = sockfd_lookup(a->fd, &err);
 	if (!sock)
 		goto out;
 	sk = sock->sk;
-	err = sm_sock_check(port, sock);
+	err = sm_sock_check(port, sock, a->flags);
 	if (err)
 		goto put_fd;
 	if (unlikely(sm_hooks_are_ours(sk)))
 		sm_sock_detach_stray(sk);
-
-	err = -ENOMEM;
-	ss = sm_sock_new(port, sk, fd, data);
-	if (!ss)
-		goto put_fd;
-	sm_sock_detach_old(port, fd, sk);
-	lock_sock(sk);
-	err = sm_sock_attach_locked(ss, sock);
-	if (!err)
-		*gen = ss->gen;
-	release_sock(sk);
-	if (err)
-		kfree(ss);
+	err = handle ? sm_sock_attach_handle(port, sock, a) : sm_sock_attach_fd(port, sock, a);
 put_fd:
-	trace_stackmap_attach(port, fd, sk, err ? 0 : *gen, err);
-	sockfd_put(sock);
+	trace_stackmap_attach(port, a->fd, sk, err ? 0 : a->gen, err);
+	if (err || !handle)
+		sockfd_put(sock);
 	return err;
 out:
-	trace_stackmap_attach(port, fd, NULL, 0, err);
+	trace_stackmap_attach(port, a->fd, NULL, 0, err);
 	return err;
 }

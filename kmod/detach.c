@@ -69,9 +69,22 @@ static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned
 	return !owned && sm_hooks_remove(ss, sk);
 }
 
+/* What a handle has of its socket: a reference to its file, or all there is */
+static void sm_detach_sock(struct socket *sock)
+{
+	if (sock->file)
+		fput(sock->file);
+	else
+		sock_release(sock);
+}
+
 static void sm_detach_free(struct sm_sock *ss, bool put)
 {
+	struct socket *sock = sm_sock_is_handle(ss) ? ss->sock : NULL;
+
 	kfree_rcu(ss, rcu);
+	if (sock)
+		sm_detach_sock(sock);
 	if (put)
 		module_put(THIS_MODULE);
 }
@@ -216,6 +229,55 @@ int sm_sock_detach(struct sm_port *port, s32 fd, const struct stackmap_unread *u
 		return sm_detach_unread(ss, sk, unread);
 	sm_detach(ss, sk, STACKMAP_DETACHED_ASKED);
 	return 0;
+}
+
+/**
+ * sm_sock_close_begin() - a handle is given up, and its socket is to be closed
+ * @ss: the handle
+ * @sk: its socket, locked as by a softirq and not owned by a thread
+ *
+ * With the port locked. sm_sock_close() does the rest where it can sleep.
+ *
+ * Return: whether it was the caller who did it.
+ */
+bool sm_sock_close_begin(struct sm_sock *ss, struct sock *sk)
+{
+	if (!sm_detach_begin_locked(ss, sk, STACKMAP_DETACHED_CLOSED))
+		return false;
+	list_add_tail(&ss->ready, &ss->port->closing);
+	return true;
+}
+
+/* How close() is to go: it must not wait for what is not sent yet (SO_LINGER with a time) */
+static void sm_close_linger(const struct sm_sock *ss, struct sock *sk)
+{
+	struct file *file = ss->sock->file;
+
+	if (test_bit(SM_ABORT, &ss->bits)) {
+		sk->sk_lingertime = 0;
+		sock_set_flag(sk, SOCK_LINGER);
+	} else if (sk->sk_lingertime && (!file || file_count(file) == 1)) {
+		sock_reset_flag(sk, SOCK_LINGER);
+	}
+}
+
+/**
+ * sm_sock_close() - a handle's socket goes
+ * @ss: from the port's list of those that are to be closed
+ */
+void sm_sock_close(struct sm_sock *ss)
+{
+	struct sock *sk = ss->sk;
+	bool put;
+
+	/* By a descriptor of it, it may have been made one */
+	if (unlikely(test_bit(SM_LISTENED, &ss->bits)))
+		synchronize_rcu();
+	lock_sock(sk);
+	sm_close_linger(ss, sk);
+	put = sm_detach_end_locked(ss, sk, false);
+	release_sock(sk);
+	sm_detach_free(ss, put);
 }
 
 /*

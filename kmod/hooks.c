@@ -273,7 +273,7 @@ bool sm_hooks_remove(const struct sm_sock *ss, struct sock *sk)
 	rcu_read_lock();
 	local_irq_save(flags);
 	if (!file) {
-		WRITE_ONCE(*ops, NULL);		/* orphaned: no system call reaches it */
+		WRITE_ONCE(*ops, NULL);		/* orphaned, or a handle's: no system call reaches it */
 	} else if (file_count(file) <= 1 &&
 		   (!file_count(file) || (current->files == ss->files &&
 					  current->tgid == ss->tgid && sm_sock_is_named(ss, sk)))) {

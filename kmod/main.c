@@ -95,16 +95,38 @@ static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
 
 	if (copy_from_user(&a, arg, sizeof(a)))
 		return -EFAULT;
-	if (a.flags || memchr_inv(a.reserved, 0, sizeof(a.reserved)))
+	if ((a.flags & ~(STACKMAP_ATTACH_ACCEPT | STACKMAP_ATTACH_HANDLE)) ||
+	    memchr_inv(a.reserved, 0, sizeof(a.reserved)))
 		return -EINVAL;
-	err = sm_sock_attach(port, a.fd, a.data, &a.gen);
+	err = sm_sock_attach(port, &a);
 	if (err)
 		return err;
 	if (copy_to_user(arg, &a, sizeof(a))) {
-		sm_sock_detach(port, a.fd, NULL);
+		if (a.flags & STACKMAP_ATTACH_HANDLE)
+			sm_handle_detach(port, a.fd, NULL);
+		else
+			sm_sock_detach(port, a.fd, NULL);
 		return -EFAULT;
 	}
 	return 0;
+}
+
+/* A descriptor is not given back where it is not taken: this one is in its table, as if dup() had made it */
+static int sm_ioctl_handle_fd(struct sm_port *port, void __user *arg)
+{
+	struct stackmap_handle_fd req;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if (req.reserved)
+		return -EINVAL;
+	return sm_handle_fd(port, &req);
+}
+
+static int sm_main_detach(struct sm_port *port, s32 fd, const struct stackmap_unread *unread)
+{
+	return fd >= STACKMAP_HANDLE_MIN ? sm_handle_detach(port, fd, unread) :
+					   sm_sock_detach(port, fd, unread);
 }
 
 static int sm_ioctl_detach(struct sm_port *port, void __user *arg)
@@ -119,12 +141,12 @@ static int sm_ioctl_detach(struct sm_port *port, void __user *arg)
 	if (d.fd < 0)
 		return -EBADF;
 	if (!d.flags)
-		return sm_sock_detach(port, d.fd, NULL);
+		return sm_main_detach(port, d.fd, NULL);
 	if (copy_from_user(&u, u64_to_user_ptr(d.unread), sizeof(u)))
 		return -EFAULT;
 	if (memchr_inv(u.reserved, 0, sizeof(u.reserved)))
 		return -EINVAL;
-	return sm_sock_detach(port, d.fd, &u);
+	return sm_main_detach(port, d.fd, &u);
 }
 
 static int sm_ioctl_info(void __user *arg)
@@ -193,6 +215,8 @@ static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 			return -ENXIO;
 		sm_port_wake(port);
 		return 0;
+	case STACKMAP_IOC_HANDLE_FD:
+		return port ? sm_ioctl_handle_fd(port, uarg) : -ENXIO;
 	case STACKMAP_IOC_PORT:
 		return port ? sm_ioctl_port(port, uarg) : -ENXIO;
 	default:

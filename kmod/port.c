@@ -87,6 +87,13 @@ void sm_port_wake(struct sm_port *port)
 		wake_up_interruptible_poll(port->wait, EPOLLIN | EPOLLRDNORM);
 }
 
+/* What handles a round has closed or shut down, where it can sleep */
+static void sm_port_handles(struct sm_port *port)
+{
+	if (unlikely(port->nfins || !list_empty_careful(&port->closing)))
+		sm_handles_close(port);
+}
+
 /*
  * The interface is gone, and its sockets go on: what is committed becomes TCP's, as with write().
  * What has come stays in them, for whoever has them next. Returns -ENODEV
@@ -102,6 +109,7 @@ static noinline int sm_port_round_gone(struct sm_port *port, u32 tx_head)
 		spin_unlock_bh(&port->lock);
 		if (unlikely(port->reserve.sk))
 			sm_reserve_work(&port->reserve);
+		sm_port_handles(port);
 		cond_resched();
 	} while (more);
 	sm_reserve_end(&port->reserve);
@@ -132,15 +140,19 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 			sm_port_run_nic(port);
 		/* Once, so that what arrives in one batch is grouped by socket */
 		if (!more)
-			n = sm_rx(port);
+			n = sm_rx(port, &port->ready);
 		if (begun)
 			nic->ops->flush(nic);
 		/* Softirqs that are pending run here */
 		spin_unlock_bh(&port->lock);
 		if (unlikely(port->reserve.sk))
 			sm_reserve_work(&port->reserve);
+		sm_port_handles(port);
 		cond_resched();
 	} while (more);
+	/* Behind the sockets that there were, as what it delivers is of others */
+	if (!list_empty_careful(&port->accepting))
+		n += sm_handles_accept(port);
 	return n;
 }
 

@@ -7,6 +7,7 @@
  *   info.c      what is told of it; trace.h: what can be traced
  *   ports.c     all of them: whose queue is whose, interfaces that go, machines that sleep
  *   port.c      a sync, and waiting for what one would find
+ *   handle.c    sockets without descriptors
  *   claim.c     whose the NIC is: its owner's, or its interrupts'
  *   rx.c, tx.c  from TCP to receive slots, from transmit slots to TCP
  *   attach.c, detach.c, unread.c, hooks.c, acked.c, sock.c  a port's sockets
@@ -44,6 +45,11 @@
 
 /* Transmit slots of one socket that become one write */
 #define SM_TX_BATCH	64
+/* Slots that a round deals with at most */
+#define SM_TX_ROUND	64
+
+/* Numbers of closed handles that are kept for the next ones */
+#define SM_HANDLES_FREE	64
 
 /* Sockets that are found by their number at once: a power of two */
 #define SM_NEAR		1024
@@ -109,13 +115,22 @@ struct sm_port {
 	unsigned long stalls_since;	/* jiffies; stalls counts those since then */
 	u32 stalls;
 	u8 stalls_log;			/* why + 1: to be told by the next sync, without the lock */
+	u32 nfins;			/* handles that are to be shut down */
+	s32 fins[SM_TX_ROUND];
+	struct list_head closing;	/* detached handles whose sockets are to be closed */
 	struct timer_list stall_timer;	/* runs while the NIC is claimed, and shortly after */
 
 	spinlock_t list_lock;		/* guards all down to woken */
 	struct list_head ready;		/* sockets with something to deliver */
 	struct list_head socks;		/* all attached sockets */
 	struct list_head strays;	/* of these, what is to be detached, see sm_sock_is_gone() */
+	struct list_head accepting;	/* listeners with connections for sm_handles_accept() */
+	struct list_head waiting;	/* likewise, as there is no handle for them */
+	struct list_head fresh;		/* handles that this sync delivers from at last */
 	u32 nsocks;
+	u32 nhandles;			/* of these */
+	u32 nfree;			/* handles that have had a socket: a number costs less than a new one */
+	s32 free[SM_HANDLES_FREE];
 	bool polling;			/* a sync will look at ready: no wake-up */
 	u8 woken;			/* SM_WOKEN_*; read without the lock, too */
 
@@ -181,8 +196,10 @@ static inline bool sm_claim(struct sm_port *port)
 	return likely(port->nic.claimed) || sm_claim_take(port);
 }
 
-/* rx.c and tx.c, called by port.c with the port's lock held */
-u32 sm_rx(struct sm_port *port);
+/* rx.c and tx.c, called with the port's lock held, but for sm_tx_init() */
+u32 sm_rx(struct sm_port *port, struct list_head *from);
+bool sm_rx_room(const struct sm_port *port);
+void sm_rx_accepted(struct sm_sock *ss, const struct stackmap_accepted *about);
 bool sm_tx(struct sm_port *port, u32 head);
 int sm_tx_init(struct sm_port *port);
 

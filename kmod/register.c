@@ -139,9 +139,13 @@ struct sm_port *sm_port_register(struct stackmap_register *reg, wait_queue_head_
 	INIT_LIST_HEAD(&port->ready);
 	INIT_LIST_HEAD(&port->socks);
 	INIT_LIST_HEAD(&port->strays);
+	INIT_LIST_HEAD(&port->accepting);
+	INIT_LIST_HEAD(&port->waiting);
+	INIT_LIST_HEAD(&port->fresh);
+	INIT_LIST_HEAD(&port->closing);
 	port->nic.lock = &port->lock;
 	port->nic.frames = &port->frames;
-	xa_init_flags(&port->by_fd, XA_FLAGS_LOCK_BH);
+	xa_init_flags(&port->by_fd, XA_FLAGS_LOCK_BH | XA_FLAGS_ALLOC);
 	port->wait = wait;
 	INIT_WORK(&port->early_work, sm_port_early_work);
 	sm_claim_init(port);
@@ -243,6 +247,7 @@ void sm_port_close(struct sm_port *port)
 	sm_ports_remove(port);
 	/* Its timer was the last that could queue it */
 	cancel_work_sync(&port->early_work);
+	sm_handles_close(port);
 	sm_sock_detach_all(port);
 	sm_port_free(port);
 }

@@ -100,6 +100,17 @@ static struct stackmap_slot *sm_rx_event(struct sm_rx *rx, u16 flags, u16 err)
 	return slot;
 }
 
+/**
+ * sm_rx_room() - whether another slot can be delivered
+ * @port: the port; in its sync
+ *
+ * Return: whether there is one.
+ */
+bool sm_rx_room(const struct sm_port *port)
+{
+	return !sm_rx_full(port);
+}
+
 /* Why payload at @off of @skb, which is not in a frame, is to be copied: STACKMAP_COPY_* */
 static u32 sm_rx_why(const struct sk_buff *skb, u32 off)
 {
@@ -224,6 +235,32 @@ static u32 sm_rx_frame(struct sm_rx *rx, struct stackmap_slot *slot)
 		sm_frame_lend(frames, named, SM_FLIGHT);
 	slot->buf = idle;
 	return idle;
+}
+
+/**
+ * sm_rx_accepted() - deliver a slot that tells of a new connection
+ * @ss: the connection
+ * @about: what is told
+ *
+ * There is room. If there is no buffer to write to, it is told without, as one of length 0.
+ */
+void sm_rx_accepted(struct sm_sock *ss, const struct stackmap_accepted *about)
+{
+	struct sm_port *port = ss->port;
+	struct sm_rx rx = { .port = port, .ss = ss };
+	struct stackmap_slot *slot;
+	u32 frame;
+
+	frame = sm_rx_frame(&rx, &port->rx.shared->slots[port->rx.tail]);
+	slot = sm_rx_event(&rx, STACKMAP_RX_ACCEPTED, 0);
+	if (frame != SM_NO_FRAME) {
+		memcpy(sm_frame_addr(&port->frames, frame), about, sizeof(*about));
+		slot->buf = frame;
+		slot->len = sizeof(*about);
+	}
+	port->stats.rx_slots += rx.slots;
+	/* Pairs with the application's acquire of tail */
+	smp_store_release(&port->rx.shared->tail, port->rx.tail);
 }
 
 /* Copy as much as fits in the open slot, or in a new one */
@@ -580,6 +617,12 @@ static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
 	return sm_rx_events(rx, sk);
 }
 
+/* Whether this is the process that attached a listener, so that it can be accepted from by its number */
+static bool sm_rx_is_owners(const struct sm_sock *ss)
+{
+	return current->files == ss->files;
+}
+
 /* Returns false when there may be more to deliver */
 static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
 {
@@ -593,7 +636,11 @@ static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
 	} else if (sk->sk_state == TCP_LISTEN) {
 		if (unlikely(!test_bit(SM_LISTENING, &rx->ss->bits)))
 			set_bit(SM_LISTENING, &rx->ss->bits);
-		if (!reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue)) {
+		if (reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue)) {
+			/* Somebody else has accepted them, or it became ready for something else */
+		} else if (test_bit(SM_ACCEPTS, &rx->ss->bits) && sm_rx_is_owners(rx->ss)) {
+			sm_sock_accepting(rx->ss);
+		} else {
 			if (!sm_rx_full(rx->port))
 				sm_rx_event(rx, STACKMAP_RX_ACCEPT, 0);
 			done = false;
@@ -608,12 +655,13 @@ static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
 /**
  * sm_rx() - deliver what the ready sockets have
  * @port: the port, locked
+ * @from: the list of them: port->ready, or a part of it
  *
  * A socket that cannot be finished now stays ready, behind the others.
  *
  * Return: the number of slots delivered.
  */
-u32 sm_rx(struct sm_port *port)
+u32 sm_rx(struct sm_port *port, struct list_head *from)
 {
 	struct sm_rx rx = { .port = port, .look = SM_RX_LOOK };
 	struct list_head again, todo;
@@ -626,7 +674,7 @@ u32 sm_rx(struct sm_port *port)
 	INIT_LIST_HEAD(&todo);
 	rcu_read_lock();
 	spin_lock(&port->list_lock);
-	list_splice_init(&port->ready, &todo);
+	list_splice_init(from, &todo);
 	while (!list_empty(&todo) && !sm_rx_full(port) && rx.slots < SM_RX_BUDGET && !rx.spent &&
 	       budget--) {
 		ss = list_first_entry(&todo, struct sm_sock, ready);

@@ -45,6 +45,85 @@ void sm_sock_stray(struct sm_sock *ss)
 }
 
 /**
+ * sm_sock_accepting() - a listener's connections are to be accepted by this sync, which can sleep then
+ * @ss: the listener, under RCU, and on no list of those that are ready
+ */
+void sm_sock_accepting(struct sm_sock *ss)
+{
+	struct sm_port *port = ss->port;
+
+	spin_lock_bh(&port->list_lock);
+	if (!list_empty(&ss->all))
+		list_move_tail(&ss->ready, &port->accepting);
+	spin_unlock_bh(&port->list_lock);
+}
+
+/**
+ * sm_sock_wait_for_handle() - a listener has connections, and the port no handle for them
+ * @ss: the listener, under RCU
+ *
+ * It is ready again when one is given up, and wakes nobody until then.
+ */
+void sm_sock_wait_for_handle(struct sm_sock *ss)
+{
+	struct sm_port *port = ss->port;
+
+	spin_lock_bh(&port->list_lock);
+	if (!list_empty(&ss->all))
+		list_move_tail(&ss->ready, &port->waiting);
+	spin_unlock_bh(&port->list_lock);
+}
+
+/**
+ * sm_sock_get_handle() - a handle that nothing is named by
+ * @port: the port
+ *
+ * It is not given out again before it is used or put back.
+ *
+ * Return: the handle, or -ENOMEM; or -EMFILE, there is none.
+ */
+s32 sm_sock_get_handle(struct sm_port *port)
+{
+	s32 handle = 0;
+	u32 id;
+	int err;
+
+	spin_lock_bh(&port->list_lock);
+	if (port->nfree)
+		handle = port->free[--port->nfree];
+	spin_unlock_bh(&port->list_lock);
+	if (handle)
+		return handle;
+	err = xa_alloc_bh(&port->by_fd, &id, NULL,
+			  XA_LIMIT(STACKMAP_HANDLE_MIN,
+				   STACKMAP_HANDLE_MIN + STACKMAP_HANDLES_MAX - 1), SM_GFP_USER);
+	if (err)
+		return err == -EBUSY ? -EMFILE : err;
+	return id;
+}
+
+/**
+ * sm_sock_put_handle() - a handle names nothing any more
+ * @port: the port
+ * @handle: the handle
+ * @was: what it has named, or NULL
+ */
+void sm_sock_put_handle(struct sm_port *port, s32 handle, struct sm_sock *was)
+{
+	bool keep;
+
+	/* Reserved: it is found no more, but its place in the array stays */
+	xa_cmpxchg_bh(&port->by_fd, handle, was, XA_ZERO_ENTRY, 0);
+	spin_lock_bh(&port->list_lock);
+	keep = port->nfree < SM_HANDLES_FREE;
+	if (keep)
+		port->free[port->nfree++] = handle;
+	spin_unlock_bh(&port->list_lock);
+	if (!keep)
+		xa_erase_bh(&port->by_fd, handle);
+}
+
+/**
  * sm_sock_link() - have a port find a socket: by its number, and among all it has
  * @ss: the socket
  *
@@ -62,6 +141,8 @@ int sm_sock_link(struct sm_sock *ss)
 	spin_lock_bh(&port->list_lock);
 	list_add_tail(&ss->all, &port->socks);
 	port->nsocks++;
+	if (sm_sock_is_handle(ss))
+		port->nhandles++;
 	spin_unlock_bh(&port->list_lock);
 	return 0;
 }
@@ -74,14 +155,21 @@ void sm_sock_unlink(struct sm_sock *ss)
 {
 	struct sm_port *port = ss->port;
 
-	/* Another socket may have this number by now */
-	xa_cmpxchg_bh(&port->by_fd, ss->fd, ss, NULL, 0);
 	unrcu_pointer(cmpxchg(&port->near[ss->fd % SM_NEAR], RCU_INITIALIZER(ss), NULL));
+	/* Another socket may have this number by now, if it is a descriptor */
+	if (sm_sock_is_handle(ss))
+		sm_sock_put_handle(port, ss->fd, ss);
+	else
+		xa_cmpxchg_bh(&port->by_fd, ss->fd, ss, NULL, 0);
 	spin_lock_bh(&port->list_lock);
 	if (!list_empty(&ss->all)) {
 		list_del_init(&ss->all);
 		list_del_init(&ss->ready);
 		port->nsocks--;
+		if (sm_sock_is_handle(ss)) {
+			port->nhandles--;
+			list_splice_tail_init(&port->waiting, &port->ready);
+		}
 	}
 	spin_unlock_bh(&port->list_lock);
 }

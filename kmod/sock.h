@@ -38,6 +38,8 @@ enum {
 	SM_TOLD_ERROR,	/* likewise; no more of this connection */
 	SM_LISTENED,	/* was, or may have been, a listener while attached */
 	SM_DETACHING,	/* whoever set it frees the structure */
+	SM_ACCEPTS,	/* a listener whose connections come as handles */
+	SM_ABORT,	/* is to be closed with a reset */
 };
 
 /**
@@ -50,8 +52,9 @@ enum {
  * @all: in the port's list of all sockets
  * @data: the application's
  * @gen: told in every slot
- * @fd: the number that the application knows it by
+ * @fd: the number that the application knows it by: a descriptor's, or a handle
  * @files: the table in which it was that; to compare with only
+ * @sock: of a handle, which has a reference to its file, or where there is no file to it
  * @tgid: the process whose table that is
  * @bits: SM_*
  * @credit: how many bytes of payload it may deliver yet. A sync writes it, with the
@@ -72,7 +75,10 @@ struct sm_sock {
 	u64 data;
 	u32 gen;
 	s32 fd;
-	const struct files_struct *files;
+	union {
+		const struct files_struct *files;
+		struct socket *sock;
+	};
 	pid_t tgid;
 	int err;
 	unsigned long bits;
@@ -121,11 +127,18 @@ static inline bool sm_sock_is_over(const struct sm_sock *ss, const struct sock *
 	return sock_flag(sk, SOCK_DEAD) || !sk->sk_socket || test_bit(SM_DETACHING, &ss->bits);
 }
 
+/* Whether its number is a handle of the port, and no descriptor */
+static inline bool sm_sock_is_handle(const struct sm_sock *ss)
+{
+	return ss->fd >= STACKMAP_HANDLE_MIN;
+}
+
 /*
  * Whether its number still names @sk. Where a descriptor was inherited or passed
  * on, the socket outlives that, and then its bytes are for whoever has it. Only
  * the process that attached it can be asked, in its own sync. Under RCU, with @sk
- * locked and not orphaned. The pointers are compared, never followed.
+ * locked and not orphaned. The pointers are compared, never followed. (A handle, which names
+ * it for as long as it is, has another one there, which is no task's table.)
  */
 static inline bool sm_sock_is_named(const struct sm_sock *ss, const struct sock *sk)
 {
@@ -143,6 +156,10 @@ static inline bool sm_sock_is_unconnected(const struct sock *sk)
 /* sock.c */
 void sm_sock_ready(struct sm_sock *ss);
 void sm_sock_stray(struct sm_sock *ss);
+void sm_sock_accepting(struct sm_sock *ss);
+void sm_sock_wait_for_handle(struct sm_sock *ss);
+s32 sm_sock_get_handle(struct sm_port *port);
+void sm_sock_put_handle(struct sm_port *port, s32 handle, struct sm_sock *was);
 int sm_sock_link(struct sm_sock *ss);
 void sm_sock_unlink(struct sm_sock *ss);
 
@@ -161,6 +178,8 @@ void sm_sock_detach_all(struct sm_port *port);
 void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk);
 void sm_sock_detach_stray(struct sock *sk);
 void sm_sock_detach_strays(struct sm_port *port);
+bool sm_sock_close_begin(struct sm_sock *ss, struct sock *sk);
+void sm_sock_close(struct sm_sock *ss);
 
 /* unread.c */
 void sm_unread_init(struct sm_sock *ss, const struct sock *sk);
@@ -170,7 +189,16 @@ int sm_unread_charge(struct sock *sk, const struct sk_buff_head *unread);
 void sm_unread_put(const struct sm_sock *ss, struct sock *sk, struct sk_buff_head *unread);
 
 /* attach.c */
-int sm_sock_attach(struct sm_port *port, s32 fd, u64 data, u32 *gen);
+struct sm_sock *sm_sock_new_handle(struct sm_port *port, u64 data);
+void sm_sock_free_handle(struct sm_sock *ss);
+int sm_sock_join(struct sm_sock *ss, struct socket *sock);
+int sm_sock_attach(struct sm_port *port, struct stackmap_attach *a);
+
+/* handle.c */
+u32 sm_handles_accept(struct sm_port *port);
+void sm_handles_close(struct sm_port *port);
+int sm_handle_fd(struct sm_port *port, const struct stackmap_handle_fd *req);
+int sm_handle_detach(struct sm_port *port, s32 handle, const struct stackmap_unread *unread);
 
 /*
  * Whether nothing of an attached socket is exchanged any more: it was closed, is being

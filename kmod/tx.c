@@ -45,6 +45,7 @@ struct sm_tx_batch {
 	u32 bytes;
 	u32 idles;	/* slots with an idle frame */
 	bool copy;	/* no idle frames are left: TCP has to copy */
+	bool last;	/* a FIN or the close of the socket follows: it goes in the same segment */
 	u8 why;		/* STACKMAP_REFUSED_*, of what is refused with EAGAIN */
 	struct sm_tx_slot slot[SM_TX_BATCH];
 	union {
@@ -129,6 +130,7 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 	b->bytes = 0;
 	b->idles = 0;
 	b->copy = false;
+	b->last = false;
 	do {
 		const struct stackmap_slot *slot = &port->tx.shared->slots[i];
 		struct sm_tx_slot *s = &b->slot[b->n];
@@ -139,8 +141,10 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 		} else if (READ_ONCE(slot->fd) != b->fd || READ_ONCE(slot->gen) != b->gen) {
 			break;
 		}
-		if (!sm_tx_read(port, slot, s))
+		if (!sm_tx_read(port, slot, s)) {
+			b->last = s->flags & (STACKMAP_TX_FIN | STACKMAP_TX_CLOSE);
 			break;
+		}
 		if (!(s->flags & STACKMAP_TX_KEEP) && !b->copy) {
 			s->idle = sm_frame_get(&port->frames, SM_SENDING);
 			if (s->idle == SM_NO_FRAME && b->n)
@@ -440,6 +444,56 @@ static int sm_tx_credit(struct sm_port *port, s32 fd, u32 gen, u64 n)
 	return err;
 }
 
+/* A handle's socket is to be shut down, as soon as that can sleep. With it locked */
+static int sm_tx_fin_locked(struct sm_port *port, const struct sm_sock *ss)
+{
+	/* Of slots that are sent early no sync has dealt with them yet */
+	if (port->nfins == SM_TX_ROUND) {
+		port->batch->why = STACKMAP_REFUSED_ORDER;
+		return -EAGAIN;
+	}
+	port->fins[port->nfins++] = ss->fd;
+	return 0;
+}
+
+/* A handle is given up. Behind payload that was refused only with a reset, which drops it */
+static int sm_tx_close_locked(struct sm_sock *ss, struct sock *sk, u16 flags)
+{
+	if (flags & STACKMAP_TX_ABORT)
+		set_bit(SM_ABORT, &ss->bits);
+	return sm_sock_close_begin(ss, sk) ? 0 : -EBADF;
+}
+
+/* STACKMAP_TX_CLOSE, perhaps with ABORT, or STACKMAP_TX_FIN */
+static int sm_tx_end(struct sm_port *port, s32 fd, u32 gen, u16 flags)
+{
+	struct sm_sock *ss;
+	struct sock *sk;
+	int err;
+
+	err = sm_tx_lookup(port, fd, gen, &ss, &sk);
+	if (err)
+		return err;
+	bh_lock_sock(sk);
+	if (!sm_sock_is_handle(ss)) {
+		err = -EINVAL;
+	} else if (sock_owned_by_user(sk) ||
+		   (!(flags & STACKMAP_TX_ABORT) && ss->marks.refused == port->sync_no)) {
+		port->batch->why = ss->marks.refused == port->sync_no ? STACKMAP_REFUSED_ORDER :
+								  STACKMAP_REFUSED_LOCKED;
+		err = -EAGAIN;
+	} else if (flags & STACKMAP_TX_CLOSE) {
+		err = sm_tx_close_locked(ss, sk, flags);
+	} else {
+		err = sm_tx_fin_locked(port, ss);
+	}
+	if (err == -EAGAIN)
+		sm_tx_want_room(port, ss, sk, false);
+	bh_unlock_sock(sk);
+	sock_put(sk);
+	return err;
+}
+
 /* A buffer for an idle one, if it is not idle itself */
 static int sm_tx_return(struct sm_port *port, struct stackmap_slot *slot)
 {
@@ -475,6 +529,9 @@ static void sm_tx_request(struct sm_port *port)
 		err = sm_tx_return(port, slot);
 	else if (empty && flags == STACKMAP_TX_CREDIT)
 		err = sm_tx_credit(port, fd, gen, READ_ONCE(slot->data));
+	else if (empty && ((flags & ~STACKMAP_TX_ABORT) == STACKMAP_TX_CLOSE ||
+			   flags == STACKMAP_TX_FIN))
+		err = sm_tx_end(port, fd, gen, flags);
 	else if (empty && (flags & STACKMAP_TX_ACKED) && !(flags & ~SM_TX_PAYLOAD))
 		err = sm_tx_mark(port, fd, gen);
 	if (err)
@@ -508,7 +565,7 @@ bool sm_tx(struct sm_port *port, u32 head)
 	struct sm_tx_batch *b = port->batch;
 	struct sm_sock *ss;
 	struct sock *sk;
-	int todo = 64;
+	int todo = SM_TX_ROUND;
 	int ret;
 
 	rcu_read_lock();
@@ -524,7 +581,8 @@ bool sm_tx(struct sm_port *port, u32 head)
 		ret = sm_tx_lookup(port, b->fd, b->gen, &ss, &sk);
 		if (!ret) {
 			u16 flags = b->slot[b->n - 1].flags;
-			bool more = (flags & STACKMAP_TX_MORE) ||
+			/* (tcp_send_fin() adds a FIN to what is not sent yet) */
+			bool more = (flags & STACKMAP_TX_MORE) || b->last ||
 				    ((b->n == SM_TX_BATCH || (flags & STACKMAP_TX_ACKED)) &&
 				     next != head && sm_tx_follows(port, next));
 

@@ -4,8 +4,18 @@
  * what their peers have acknowledged
  */
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "lib.h"
+
+static void begin(struct stackmap_conn *conn, struct stackmap_port *port, int fd, uint32_t gen)
+{
+	memset(conn, 0, sizeof(*conn));
+	conn->port = port;
+	conn->fd = fd;
+	conn->gen = gen;
+	*stackmap_conn_at_(port, fd) = conn;
+}
 
 int stackmap_conn_attach(struct stackmap_conn *conn, struct stackmap_port *port,
 			 int fd)
@@ -19,17 +29,39 @@ int stackmap_conn_attach(struct stackmap_conn *conn, struct stackmap_port *port,
 	gen = stackmap_attach(port, fd, (uintptr_t)conn);
 	if (!gen)
 		return -1;
-	memset(conn, 0, sizeof(*conn));
-	conn->port = port;
-	conn->fd = fd;
-	conn->gen = gen;
-	port->conns[fd] = conn;
+	begin(conn, port, fd, gen);
+	return 0;
+}
+
+int stackmap_conn_adopt(struct stackmap_conn *conn, struct stackmap_port *port, int fd)
+{
+	struct stackmap_attach req = {
+		.fd = fd, .flags = STACKMAP_ATTACH_HANDLE, .data = (uintptr_t)conn,
+	};
+
+	if (!conn) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (!stackmap_usable_(port) || ioctl(port->fd, STACKMAP_IOC_ATTACH, &req) < 0)
+		return -1;
+	if (stackmap_reserve_fd_(port, req.fd)) {
+		struct stackmap_detach undo = { .fd = req.fd };
+
+		ioctl(port->fd, STACKMAP_IOC_DETACH, &undo);
+		errno = ENOMEM;
+		return -1;
+	}
+	*stackmap_gen_at_(port, req.fd) = req.gen;
+	begin(conn, port, req.fd, req.gen);
+	close(fd);
 	return 0;
 }
 
 int stackmap_conn_detach(struct stackmap_conn *conn)
 {
 	struct stackmap_detach req;
+	int fd;
 
 	if (!stackmap_conn_live_(conn))
 		return -1;
@@ -37,12 +69,33 @@ int stackmap_conn_detach(struct stackmap_conn *conn)
 		errno = EBUSY;
 		return -1;
 	}
+	fd = stackmap_conn_fd(conn);
+	if (fd < 0)
+		return -1;
 	memset(&req, 0, sizeof(req));
 	req.fd = conn->fd;
 	if (ioctl(conn->port->fd, STACKMAP_IOC_DETACH, &req) < 0)
 		return -1;
 	stackmap_forget_(conn);
-	return conn->fd;
+	conn->fd = fd;
+	return fd;
+}
+
+/*
+ * Close a handle with the sync that sends what is in the ring of it. Returns false where it has to
+ * wait for what is queued, or is not to be sent.
+ */
+static bool close_behind(struct stackmap_conn *lingering)
+{
+	struct stackmap_port *port = lingering->port;
+
+	if (!stackmap_is_handle_(lingering->fd) || lingering->first ||
+	    (lingering->state & CONN_BLOCKED) || !stackmap_tx_reserve(port))
+		return false;
+	stackmap_commit_(port, lingering->fd, 0, 0, STACKMAP_TX_CLOSE, lingering->gen);
+	stackmap_in_ring_(lingering, 0);
+	lingering->state |= CONN_CLOSED;
+	return true;
 }
 
 int stackmap_conn_close(struct stackmap_conn *conn)
@@ -57,6 +110,7 @@ int stackmap_conn_close(struct stackmap_conn *conn)
 	}
 	lingering = stackmap_linger_(conn);
 	if (lingering) {
+		close_behind(lingering);
 		stackmap_schedule_(lingering);
 		return 0;
 	}
@@ -80,7 +134,7 @@ int stackmap_conn_shutdown(struct stackmap_conn *conn)
 
 uint64_t stackmap_conn_acked(const struct stackmap_conn *conn)
 {
-	return stackmap_conn_live_(conn) ? conn->port->infos[conn->fd].acked : 0;
+	return stackmap_conn_live_(conn) ? stackmap_info_at_(conn->port, conn->fd)->acked : 0;
 }
 
 int stackmap_conn_tell_acked(struct stackmap_conn *conn)
@@ -112,8 +166,12 @@ int stackmap_conn_tell_acked(struct stackmap_conn *conn)
 struct stackmap_conn *stackmap_slot_conn(const struct stackmap_port *port,
 					 const struct stackmap_slot *slot)
 {
-	if (!stackmap_usable_(port) || !slot || (uint32_t)slot->fd >= port->fds ||
-	    port->gens[slot->fd] != slot->gen)
+	const uint32_t *gen;
+
+	if (!stackmap_usable_(port) || !slot)
+		return NULL;
+	gen = stackmap_gen_at_(port, slot->fd);
+	if (!gen || *gen != slot->gen)
 		return NULL;
 	return stackmap_conn_find_(port, slot->fd, slot->gen);
 }

@@ -4,7 +4,8 @@
  *
  * Credit is changed by STACKMAP_TX_CREDIT slots. They need not wait behind the
  * payload in the connection's queue, as they are about the other direction; only
- * for a slot. What is to be changed until then is added up.
+ * for a slot. What is to be changed until then is added up. In the same list are
+ * handles that wait for a slot with STACKMAP_TX_CLOSE.
  */
 #include "lib.h"
 
@@ -12,13 +13,13 @@
 
 static void append(struct stackmap_port *port, uint32_t fd)
 {
-	struct stackmap_fdinfo *info = &port->infos[fd];
+	struct stackmap_fdinfo *info = stackmap_info_at_(port, (int)fd);
 
 	info->listed = true;
 	info->next = 0;
 	info->prev = port->control_last;
 	if (port->control_last)
-		port->infos[port->control_last - 1].next = fd + 1;
+		stackmap_info_at_(port, (int)port->control_last - 1)->next = fd + 1;
 	else
 		port->control_first = fd + 1;
 	port->control_last = fd + 1;
@@ -26,15 +27,15 @@ static void append(struct stackmap_port *port, uint32_t fd)
 
 static void delete(struct stackmap_port *port, uint32_t fd)
 {
-	struct stackmap_fdinfo *info = &port->infos[fd];
+	struct stackmap_fdinfo *info = stackmap_info_at_(port, (int)fd);
 
 	info->listed = false;
 	if (info->prev)
-		port->infos[info->prev - 1].next = info->next;
+		stackmap_info_at_(port, (int)info->prev - 1)->next = info->next;
 	else
 		port->control_first = info->next;
 	if (info->next)
-		port->infos[info->next - 1].prev = info->prev;
+		stackmap_info_at_(port, (int)info->next - 1)->prev = info->prev;
 	else
 		port->control_last = info->prev;
 }
@@ -56,9 +57,17 @@ void stackmap_run_credit_(struct stackmap_port *port)
 {
 	while (port->control_first) {
 		uint32_t fd = port->control_first - 1;
-		struct stackmap_fdinfo *info = &port->infos[fd];
-		struct stackmap_conn *conn = port->conns[fd];
+		struct stackmap_fdinfo *info = stackmap_info_at_(port, (int)fd);
+		struct stackmap_conn *conn = *stackmap_conn_at_(port, (int)fd);
 
+		if (info->close) {
+			if (!stackmap_tx_reserve(port))
+				return;
+			stackmap_commit_(port, (int)fd, 0, 0, STACKMAP_TX_CLOSE, info->close);
+			info->close = 0;
+			delete(port, fd);
+			continue;
+		}
 		if (info->pause && info->credit != UNBOUNDED && !put(conn, 0))
 			return;
 		info->pause = false;
@@ -72,7 +81,7 @@ void stackmap_run_credit_(struct stackmap_port *port)
 /* The connection goes */
 void stackmap_drop_credit_(struct stackmap_port *port, int fd)
 {
-	struct stackmap_fdinfo *info = &port->infos[fd];
+	struct stackmap_fdinfo *info = stackmap_info_at_(port, fd);
 
 	if (info->listed)
 		delete(port, (uint32_t)fd);
@@ -87,7 +96,7 @@ static int change(struct stackmap_conn *conn, bool pause, uint64_t more)
 	if (!stackmap_conn_live_(conn))
 		return -1;
 	port = conn->port;
-	info = &port->infos[conn->fd];
+	info = stackmap_info_at_(port, conn->fd);
 	if (pause) {
 		info->pause = true;
 		info->credit = 0;
@@ -104,8 +113,18 @@ static int change(struct stackmap_conn *conn, bool pause, uint64_t more)
 /* The kernel did not want to know: again, unless something else was said since */
 void stackmap_refused_credit_(struct stackmap_conn *conn, uint64_t credit)
 {
-	if (!conn->port->infos[conn->fd].listed)
+	if (!stackmap_info_at_(conn->port, conn->fd)->listed)
 		change(conn, !credit, credit);
+}
+
+/* A handle that no connection has any more is to be given up as soon as there is a slot */
+void stackmap_want_close_(struct stackmap_port *port, int handle, uint32_t gen)
+{
+	struct stackmap_fdinfo *info = stackmap_info_at_(port, handle);
+
+	info->close = gen;
+	if (!info->listed)
+		append(port, (uint32_t)handle);
 }
 
 int stackmap_conn_pause(struct stackmap_conn *conn)

@@ -31,8 +31,8 @@ void stackmap_forget_(struct stackmap_conn *conn)
 	stackmap_queue_drop_(conn);
 	stackmap_unlist_(conn);
 	stackmap_drop_credit_(port, conn->fd);
-	port->conns[conn->fd] = NULL;
-	port->gens[conn->fd] = 0;
+	*stackmap_conn_at_(port, conn->fd) = NULL;
+	*stackmap_gen_at_(port, conn->fd) = 0;
 	if (conn->batch == port->batch) {
 		for (i = port->tx_sent; i != port->tx_cur;
 		     i = (i + 1) & port->tx_mask) {
@@ -43,6 +43,17 @@ void stackmap_forget_(struct stackmap_conn *conn)
 		}
 	}
 	stackmap_conn_over_(conn);
+}
+
+/* Where a child finds the connection of a number, or NULL */
+static struct stackmap_conn **heirs_place(const struct stackmap_heir *heir, int fd)
+{
+	uint32_t i = (uint32_t)fd;
+
+	if (i < heir->fds)
+		return &heir->conns[i];
+	i -= STACKMAP_HANDLE_MIN;
+	return i < heir->handles ? &heir->handle_conns[i] : NULL;
 }
 
 /*
@@ -65,16 +76,17 @@ int stackmap_close_orphan_(struct stackmap_conn *conn)
 		free(chunk);
 	}
 	if (mine && port != &stackmap_gone_) {
-		struct stackmap_heir *heir = stackmap_heir_(port);
+		struct stackmap_conn **at = heirs_place(stackmap_heir_(port), conn->fd);
 
-		mine = (uint32_t)conn->fd < heir->fds &&
-		       heir->conns[conn->fd] == conn;
+		mine = at && *at == conn;
 		if (mine)
-			heir->conns[conn->fd] = NULL;
+			*at = NULL;
 	}
 	stackmap_conn_over_(conn);
 	if (mine) {
-		close(conn->fd);
+		/* a handle has gone with the port, or is the parent's */
+		if (!stackmap_is_handle_(conn->fd))
+			close(conn->fd);
 		return 0;
 	}
 	errno = EBADF;
@@ -83,8 +95,17 @@ int stackmap_close_orphan_(struct stackmap_conn *conn)
 
 void stackmap_close_now_(struct stackmap_conn *conn)
 {
+	struct stackmap_port *port = conn->port;
+	uint32_t gen = conn->gen;
+
+	if (!stackmap_is_handle_(conn->fd)) {
+		stackmap_forget_(conn);
+		close(conn->fd);
+		return;
+	}
+	stackmap_close_made_(port, conn->fd);
 	stackmap_forget_(conn);
-	close(conn->fd);
+	stackmap_close_handle_(port, conn->fd, gen, 0);
 }
 
 void stackmap_conn_abort(struct stackmap_conn *conn)

@@ -107,6 +107,9 @@ static bool is_used(const struct stackmap_port *port)
 	for (i = 0; i < port->fds; i++)
 		if (port->conns[i] || port->gens[i])
 			return true;
+	for (i = 0; i < port->handles; i++)
+		if (port->handle_conns[i] || port->handle_gens[i] || port->handle_infos[i].close)
+			return true;
 	return false;
 }
 

@@ -60,6 +60,9 @@ void stackmap_free_port_(struct stackmap_port *port)
 	free(heir->gens);
 	free(heir->conns);
 	free(heir->infos);
+	free(heir->handle_gens);
+	free(heir->handle_conns);
+	free(heir->handle_infos);
 	madvise(port, wiped_size(), MADV_KEEPONFORK);
 	free(port);
 }

@@ -8,16 +8,17 @@
  *	hint stats steer	none
  *	buf queue		park
  *	credit			heir
- *	end			heir list queue credit
+ *	handle			heir credit
+ *	end			heir list queue credit handle
  *	linger			clock list credit end
- *	schedule		heir list queue linger
- *	refuse			list queue credit schedule
- *	rx			schedule
+ *	schedule		heir list queue handle linger
+ *	refuse			list queue credit handle schedule
+ *	rx			handle schedule
  *	send			list park queue schedule
  *	sync			clock park credit linger schedule refuse
- *	attach			heir credit
- *	conn			heir queue end linger schedule attach
- *	unread			end
+ *	attach			heir credit handle
+ *	conn			heir queue handle end linger schedule attach
+ *	unread			handle end
  *	handover		heir list park queue schedule
  *	port			heir queue end linger handover
  */
@@ -36,6 +37,7 @@
 #define CONN_LINGER	0x10	/* closed by its owner: a stackmap_linger's */
 #define CONN_SHUT	0x20	/* its owner sends nothing more */
 #define CONN_SHUT_DONE	0x40	/* and TCP knows */
+#define CONN_CLOSED	0x80	/* with CONN_LINGER: a STACKMAP_TX_CLOSE slot is behind all of it */
 
 /**
  * struct stackmap_chunk - payload in a connection's queue
@@ -104,14 +106,19 @@ struct stackmap_bufinfo {
  * @credit: how much more it is to be granted
  * @next: fd + 1 of the next with something to change, 0 if it is the last
  * @prev: likewise
+ * @fd: of a handle: its descriptor + 1, or 0 if none was made
+ * @close: of a handle: it is to be closed, and this was its gen; else 0. There is no connection any more
  * @listed: it is in that list
  * @pause: take all credit away before that
+ * @bounded: it has not all the credit there is
  */
 struct stackmap_fdinfo {
 	uint64_t acked;
 	uint64_t credit;
 	uint32_t next;
 	uint32_t prev;
+	uint32_t fd;
+	uint32_t close;
 	bool listed;
 	bool pause;
 	bool bounded;
@@ -120,7 +127,8 @@ struct stackmap_fdinfo {
 /**
  * struct stackmap_heir - what a child needs to know of its parent's port
  * @fd: the port's descriptor, which it inherits
- * @fds: length of the tables
+ * @fds: length of the tables by fd
+ * @handles: likewise by handle
  *
  * The port itself reads as zeros in a child of fork() (MADV_WIPEONFORK), in
  * which every list is empty and every ring full. The heir lies behind it and is
@@ -129,9 +137,13 @@ struct stackmap_fdinfo {
 struct stackmap_heir {
 	int fd;
 	uint32_t fds;
+	uint32_t handles;
 	uint32_t *gens;
 	struct stackmap_conn **conns;
 	struct stackmap_fdinfo *infos;
+	uint32_t *handle_gens;
+	struct stackmap_conn **handle_conns;
+	struct stackmap_fdinfo *handle_infos;
 	uint32_t *spare;
 	uint32_t *tx_own;
 	struct stackmap_bufinfo *bufs;
@@ -150,22 +162,57 @@ static inline bool stackmap_usable_(const struct stackmap_port *port)
 	return false;
 }
 
+/* Whether a socket's number is a handle, and no descriptor */
+static inline bool stackmap_is_handle_(int fd)
+{
+	return fd >= STACKMAP_HANDLE_MIN;
+}
+
+/* Where the tables have a number; NULL if they have not */
+static inline uint32_t *stackmap_gen_at_(const struct stackmap_port *port, int fd)
+{
+	uint32_t i = (uint32_t)fd;
+
+	if (i < port->fds)
+		return &port->gens[i];
+	i -= STACKMAP_HANDLE_MIN;
+	return i < port->handles ? &port->handle_gens[i] : NULL;
+}
+
+static inline struct stackmap_conn **
+stackmap_conn_at_(const struct stackmap_port *port, int fd)
+{
+	uint32_t i = (uint32_t)fd;
+
+	if (i < port->fds)
+		return &port->conns[i];
+	i -= STACKMAP_HANDLE_MIN;
+	return i < port->handles ? &port->handle_conns[i] : NULL;
+}
+
+static inline struct stackmap_fdinfo *
+stackmap_info_at_(const struct stackmap_port *port, int fd)
+{
+	uint32_t i = (uint32_t)fd;
+
+	return i < port->fds ? &port->infos[i] :
+			       &port->handle_infos[i - STACKMAP_HANDLE_MIN];
+}
+
 /* The attached connection with this fd and gen, or NULL */
 static inline struct stackmap_conn *
 stackmap_conn_find_(const struct stackmap_port *port, int fd, uint32_t gen)
 {
-	struct stackmap_conn *conn;
+	struct stackmap_conn **conn = stackmap_conn_at_(port, fd);
 
-	if ((uint32_t)fd >= port->fds)
-		return NULL;
-	conn = port->conns[fd];
-	return conn && conn->gen == gen ? conn : NULL;
+	return conn && *conn && (*conn)->gen == gen ? *conn : NULL;
 }
 
 /* Whether it is attached, and its fd its own. If not, errno says why */
 static inline bool stackmap_conn_live_(const struct stackmap_conn *conn)
 {
 	const struct stackmap_port *port = conn ? conn->port : NULL;
+	struct stackmap_conn **at;
 
 	if (!stackmap_usable_(port)) {
 		/* closed, rather than left by its port */
@@ -173,7 +220,8 @@ static inline bool stackmap_conn_live_(const struct stackmap_conn *conn)
 			errno = EBADF;
 		return false;
 	}
-	if ((uint32_t)conn->fd < port->fds && port->conns[conn->fd] == conn)
+	at = stackmap_conn_at_(port, conn->fd);
+	if (at && *at == conn)
 		return true;
 	errno = EBADF;
 	return false;
@@ -256,6 +304,16 @@ static inline void stackmap_commit_buf_(struct stackmap_port *port, int fd,
 	stackmap_commit_(port, fd, off, len, flags, gen);
 }
 
+/* A payload of len more bytes of the connection is in the ring */
+static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)
+{
+	if (conn->batch != conn->port->batch) {
+		conn->batch = conn->port->batch;
+		conn->in_ring = 0;
+	}
+	conn->in_ring += len;
+}
+
 /* clock.c */
 uint64_t stackmap_now_ms_(void);
 
@@ -293,6 +351,13 @@ void stackmap_settle_returns_(struct stackmap_port *port);
 void stackmap_run_credit_(struct stackmap_port *port);
 void stackmap_drop_credit_(struct stackmap_port *port, int fd);
 void stackmap_refused_credit_(struct stackmap_conn *conn, uint64_t credit);
+void stackmap_want_close_(struct stackmap_port *port, int handle, uint32_t gen);
+
+/* handle.c */
+int stackmap_reserve_fd_(struct stackmap_port *port, int fd);
+void stackmap_close_handle_(struct stackmap_port *port, int handle, uint32_t gen, uint32_t flags);
+bool stackmap_shut_handle_(struct stackmap_conn *conn);
+void stackmap_close_made_(struct stackmap_port *port, int handle);
 
 /* handover.c */
 int stackmap_inherit_(struct stackmap_port *port);
@@ -316,15 +381,5 @@ void stackmap_run_pending_(struct stackmap_port *port);
 
 /* refuse.c */
 void stackmap_settle_refused_(struct stackmap_port *port);
-
-/* A payload of len more bytes of the connection is in the ring */
-static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)
-{
-	if (conn->batch != conn->port->batch) {
-		conn->batch = conn->port->batch;
-		conn->in_ring = 0;
-	}
-	conn->in_ring += len;
-}
 
 #endif /* STACKMAP_LIB_H */

@@ -27,11 +27,11 @@ struct stackmap_conn *stackmap_linger_(struct stackmap_conn *conn)
 	port->linger_last = linger;
 	port->lingering++;
 	/* its slots are found by conns; with no gens, none is shown */
-	port->conns[conn->fd] = &linger->conn;
-	port->gens[conn->fd] = 0;
+	*stackmap_conn_at_(port, conn->fd) = &linger->conn;
+	*stackmap_gen_at_(port, conn->fd) = 0;
 	stackmap_conn_over_(conn);
 	/* What it did not read would make its close() a reset, and take what is sent with it */
-	if (port->infos[linger->conn.fd].bounded)
+	if (stackmap_info_at_(port, linger->conn.fd)->bounded)
 		stackmap_conn_resume(&linger->conn);
 	return &linger->conn;
 }
@@ -51,8 +51,14 @@ void stackmap_linger_end_(struct stackmap_conn *conn)
 	else
 		port->linger_last = linger->prev;
 	port->lingering--;
-	/* unless its descriptor was closed by somebody else */
-	stackmap_conn_abort(conn);
+	/* The sync before took what closes it, or it was left behind; the kernel has not this one any more */
+	if ((conn->state & CONN_CLOSED) && conn->batch != port->batch) {
+		stackmap_close_made_(port, conn->fd);
+		stackmap_forget_(conn);
+	} else {
+		/* unless its descriptor was closed by somebody else */
+		stackmap_conn_abort(conn);
+	}
 	free(linger);
 }
 

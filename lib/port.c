@@ -227,10 +227,21 @@ static void leave_child(struct stackmap_conn *conn)
 		free(chunk);
 	}
 	if (conn->state & CONN_LINGER) {
-		close(conn->fd);
+		if (!stackmap_is_handle_(conn->fd))
+			close(conn->fd);
 		free(conn);
 	} else {
 		leave(conn);
+	}
+}
+
+static void leave_all(struct stackmap_conn **conns, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (conns[i]) {
+			stackmap_queue_drop_(conns[i]);
+			leave(conns[i]);
+		}
 	}
 }
 
@@ -238,12 +249,10 @@ static void close_conns(struct stackmap_port *port)
 {
 	while (port->linger_first)
 		stackmap_linger_end_(&port->linger_first->conn);
-	for (uint32_t fd = 0; fd < port->fds; fd++) {
-		if (port->conns[fd]) {
-			stackmap_queue_drop_(port->conns[fd]);
-			leave(port->conns[fd]);
-		}
-	}
+	leave_all(port->conns, port->fds);
+	for (uint32_t i = 0; i < port->handles; i++)
+		stackmap_close_made_(port, (int)(STACKMAP_HANDLE_MIN + i));
+	leave_all(port->handle_conns, port->handles);
 }
 
 static void close_child(struct stackmap_heir *heir)
@@ -251,6 +260,12 @@ static void close_child(struct stackmap_heir *heir)
 	for (uint32_t fd = 0; fd < heir->fds; fd++) {
 		if (heir->conns[fd])
 			leave_child(heir->conns[fd]);
+	}
+	for (uint32_t i = 0; i < heir->handles; i++) {
+		if (heir->handle_infos[i].fd)
+			close((int)heir->handle_infos[i].fd - 1);
+		if (heir->handle_conns[i])
+			leave_child(heir->handle_conns[i]);
 	}
 }
 

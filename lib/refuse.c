@@ -18,6 +18,21 @@ static void settle(struct stackmap_conn *conn, struct stackmap_slot *slot)
 		stackmap_refused_credit_(conn, slot->data);
 		return;
 	}
+	if (slot->flags & STACKMAP_TX_CLOSE) {
+		/* behind payload that was refused, too: when that has gone */
+		if (slot->err == EAGAIN && (conn->state & CONN_CLOSED)) {
+			conn->state = (uint16_t)((conn->state & ~CONN_CLOSED) | CONN_BLOCKED);
+			stackmap_unlist_(conn);
+		}
+		return;
+	}
+	if (slot->flags & STACKMAP_TX_FIN) {
+		if (slot->err == EAGAIN) {
+			conn->state = (uint16_t)((conn->state & ~CONN_SHUT_DONE) | CONN_BLOCKED);
+			stackmap_unlist_(conn);
+		}
+		return;
+	}
 	if (conn->err)
 		return;
 	if (slot->err != EAGAIN) {
@@ -55,6 +70,12 @@ void stackmap_settle_refused_(struct stackmap_port *port)
 		conn = stackmap_conn_find_(port, slot->fd, slot->gen);
 		if (conn) {
 			settle(conn, slot);
+		} else if (slot->flags & STACKMAP_TX_FIN) {
+			/* it was closed since */
+		} else if (slot->flags & STACKMAP_TX_CLOSE) {
+			/* a thread was in a system call on it; what else there is means that it has gone */
+			if (slot->err == EAGAIN)
+				stackmap_want_close_(port, slot->fd, slot->gen);
 		} else if (slot->fd >= 0) {
 			port->refused_left++;
 			port->refused_cur = i;

@@ -29,13 +29,14 @@ void stackmap_schedule_(struct stackmap_conn *conn)
 		return;
 	}
 	if ((conn->state & (CONN_SHUT | CONN_SHUT_DONE)) == CONN_SHUT) {
-		if (unsent) {
+		/* a handle's can be in the ring behind what is sent; but for a slot */
+		if (stackmap_is_handle_(conn->fd) ? !stackmap_shut_handle_(conn) : unsent) {
 			stackmap_pend_(conn);
 			return;
 		}
 		/* where that fails there is an error to be told anyway */
 		conn->state |= CONN_SHUT_DONE;
-		if (stackmap_conn_live_(conn))
+		if (!stackmap_is_handle_(conn->fd) && stackmap_conn_live_(conn))
 			shutdown(conn->fd, SHUT_WR);
 	}
 	if (conn->state & CONN_WANT) {

@@ -162,6 +162,12 @@ struct stackmap_port {
 	uint32_t control_last;
 	uint32_t woken;		/* by another thread; atomic */
 	uint32_t wake_seen;
+
+	/* by handle, less STACKMAP_HANDLE_MIN; as the three by fd */
+	uint32_t handles;
+	uint32_t *handle_gens;
+	struct stackmap_conn **handle_conns;
+	struct stackmap_fdinfo *handle_infos;
 };
 
 /**
@@ -343,6 +349,22 @@ int stackmap_counts(const struct stackmap_port *port,
  * interface is gone), ENOMEM.
  */
 uint32_t stackmap_attach(struct stackmap_port *port, int fd, uint64_t cookie);
+
+/**
+ * stackmap_attach_listener() - have the connections of a listener come in slots
+ * @port: the port
+ * @fd: a listener. It stays the caller's
+ * @cookie: comes back as slot->data in its receive slots, and in those with STACKMAP_RX_ACCEPTED
+ *
+ * As stackmap_attach(), but that no STACKMAP_RX_ACCEPT comes, after which to call accept(): each
+ * connection comes with a slot of its own, with STACKMAP_RX_ACCEPTED, is attached already, and has no
+ * descriptor. stackmap_accept() takes it, stackmap_refuse() closes it: one of the two is to be called for each. Three
+ * system calls are saved, and a file. No more of them are open at one time than the process may have descriptors
+ * (RLIMIT_NOFILE); the rest wait in the listener's queue.
+ *
+ * Return: as stackmap_attach(); and EINVAL: it does not listen, or the module is older than 0.2.
+ */
+uint32_t stackmap_attach_listener(struct stackmap_port *port, int fd, uint64_t cookie);
 
 /**
  * stackmap_detach() - make a socket an ordinary one again
@@ -559,10 +581,17 @@ static inline struct stackmap_slot *stackmap_rx_next(struct stackmap_port *port)
 		struct stackmap_slot *slot = &port->rx_slots[port->rx_cur];
 
 		port->rx_cur = (port->rx_cur + 1) & port->rx_mask;
-		if (__builtin_expect((slot->flags & STACKMAP_RX_DATA) &&
-				     (uint32_t)slot->fd < port->fds &&
-				     port->gens[slot->fd] == slot->gen, 1))
-			return slot;
+		if (__builtin_expect(slot->flags & STACKMAP_RX_DATA, 1)) {
+			uint32_t i = (uint32_t)slot->fd;
+
+			if (i < port->fds && port->gens[i] == slot->gen)
+				return slot;
+			i -= STACKMAP_HANDLE_MIN;
+			if (i < port->handles && port->handle_gens[i] == slot->gen) {
+				slot->data = (uintptr_t)port->handle_conns[i];
+				return slot;
+			}
+		}
 		if (stackmap_rx_event_(port, slot))
 			return slot;
 	}
@@ -753,6 +782,54 @@ int stackmap_conn_attach(struct stackmap_conn *conn, struct stackmap_port *port,
 			 int fd);
 
 /**
+ * stackmap_rx_accepted() - what is told of a new connection: its peer, and its listener
+ * @port: the port
+ * @slot: a slot with STACKMAP_RX_ACCEPTED
+ *
+ * Return: valid until the next sync; NULL where the kernel had no buffer left for it.
+ */
+static inline const struct stackmap_accepted *
+stackmap_rx_accepted(const struct stackmap_port *port, const struct stackmap_slot *slot)
+{
+	return slot->len < sizeof(struct stackmap_accepted) ? NULL :
+	       (const struct stackmap_accepted *)stackmap_rx_data(port, slot);
+}
+
+/**
+ * stackmap_accept() - take a new connection
+ * @conn: the caller's, not attached; initialised here
+ * @port: the port
+ * @slot: a slot with STACKMAP_RX_ACCEPTED, just shown. What has come of it is shown after it
+ *
+ * No system call is made. The slot tells of nothing any more.
+ *
+ * Return: 0, or -1 and errno: EINVAL (not such a slot, or it was taken or refused before).
+ */
+int stackmap_accept(struct stackmap_conn *conn, struct stackmap_port *port,
+		    struct stackmap_slot *slot);
+
+/**
+ * stackmap_refuse() - close a new connection, with a reset
+ * @port: the port
+ * @slot: as for stackmap_accept()
+ *
+ * Return: as stackmap_accept().
+ */
+int stackmap_refuse(struct stackmap_port *port, struct stackmap_slot *slot);
+
+/**
+ * stackmap_conn_adopt() - attach a socket and give up its descriptor
+ * @conn: the caller's, not attached; initialised here
+ * @port: the port
+ * @fd: a TCP socket, connecting or connected. On success it is closed; the connection goes on
+ *
+ * As stackmap_conn_attach() otherwise. For connections to others, to have no descriptors for them.
+ *
+ * Return: as stackmap_conn_attach(); and EMFILE: no handle is left; EINVAL: also a module older than 0.2.
+ */
+int stackmap_conn_adopt(struct stackmap_conn *conn, struct stackmap_port *port, int fd);
+
+/**
  * stackmap_conn_detach() - take the socket back
  * @conn: a connection whose queue is empty; the caller may free it afterwards
  *
@@ -888,10 +965,22 @@ uint64_t stackmap_conn_acked(const struct stackmap_conn *conn);
  */
 int stackmap_conn_tell_acked(struct stackmap_conn *conn);
 
-/** stackmap_conn_fd() - its socket, for getpeername(), setsockopt() and so on */
+/* Private: the descriptor of one that has come without, made if there is none yet */
+int stackmap_conn_fd_(const struct stackmap_conn *conn);
+
+/**
+ * stackmap_conn_fd() - its socket, for getpeername(), setsockopt() and so on
+ * @conn: the connection
+ *
+ * For one of stackmap_accept() or stackmap_conn_adopt() a descriptor is made, close-on-exec, by the first call.
+ * It is the connection's, as that of stackmap_conn_attach() is: closed with it, and the caller's after
+ * stackmap_conn_detach().
+ *
+ * Return: the descriptor; or -1 and errno, if it has to be made: EMFILE, ENFILE, ENOMEM, EBADF.
+ */
 static inline int stackmap_conn_fd(const struct stackmap_conn *conn)
 {
-	return conn->fd;
+	return conn->fd < STACKMAP_HANDLE_MIN ? conn->fd : stackmap_conn_fd_(conn);
 }
 
 /**

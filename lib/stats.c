@@ -46,20 +46,10 @@ int stackmap_detail(unsigned int index, struct stackmap_detail *detail)
 	return ask(STACKMAP_IOC_DETAIL, detail);
 }
 
-int stackmap_counts(const struct stackmap_port *port,
-		    struct stackmap_counts *counts)
+static void count(struct stackmap_counts *counts, struct stackmap_conn **conns, uint32_t n)
 {
-	uint32_t i;
-
-	if (!counts) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (!stackmap_usable_(port))
-		return -1;
-	memset(counts, 0, sizeof(*counts));
-	for (i = 0; i < port->fds; i++) {
-		const struct stackmap_conn *conn = port->conns[i];
+	for (uint32_t i = 0; i < n; i++) {
+		const struct stackmap_conn *conn = conns[i];
 
 		if (!conn)
 			continue;
@@ -67,6 +57,20 @@ int stackmap_counts(const struct stackmap_port *port,
 		counts->blocked += !!(conn->state & CONN_BLOCKED);
 		counts->queued_bytes += conn->queued;
 	}
+}
+
+int stackmap_counts(const struct stackmap_port *port,
+		    struct stackmap_counts *counts)
+{
+	if (!counts) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (!stackmap_usable_(port))
+		return -1;
+	memset(counts, 0, sizeof(*counts));
+	count(counts, port->conns, port->fds);
+	count(counts, port->handle_conns, port->handles);
 	counts->lingering = port->lingering;
 	counts->spare_bufs = port->spares;
 	counts->parked_bufs = port->parked;

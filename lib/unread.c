@@ -41,8 +41,8 @@ int stackmap_conn_detach_unread(struct stackmap_conn *conn, const void *data,
 		.flags = STACKMAP_DETACH_UNREAD, .unread = (uintptr_t)&unread,
 	};
 	unsigned char *all;
+	int fd, ret, err;
 	size_t more;
-	int ret, err;
 
 	if (!stackmap_conn_live_(conn))
 		return -1;
@@ -54,6 +54,9 @@ int stackmap_conn_detach_unread(struct stackmap_conn *conn, const void *data,
 		errno = EBUSY;
 		return -1;
 	}
+	fd = stackmap_conn_fd(conn);
+	if (fd < 0)
+		return -1;
 	more = not_shown(conn, NULL);
 	if (len > UINT32_MAX - more) {
 		errno = EMSGSIZE;
@@ -77,5 +80,6 @@ int stackmap_conn_detach_unread(struct stackmap_conn *conn, const void *data,
 		return -1;
 	}
 	stackmap_forget_(conn);
-	return conn->fd;
+	conn->fd = fd;
+	return fd;
 }

@@ -21,8 +21,8 @@
 
 static _Thread_local struct conn *spare;
 
-/* Takes fd over, or returns NULL and leaves it */
-struct conn *conn_open(int fd)
+/* Takes fd over, or what has come without one in @slot; or returns NULL and leaves it */
+struct conn *conn_open(int fd, struct stackmap_slot *slot)
 {
 	struct conn *conn = spare;
 
@@ -33,7 +33,8 @@ struct conn *conn_open(int fd)
 	if (!conn)
 		return NULL;
 	memset(conn, 0, offsetof(struct conn, http));
-	if (stackmap_conn_attach(&conn->sm, server.port, fd)) {
+	if (slot ? stackmap_accept(&conn->sm, server.port, slot) :
+		   stackmap_conn_attach(&conn->sm, server.port, fd)) {
 		conn->next = spare;
 		spare = conn;
 		return NULL;
@@ -238,11 +239,7 @@ static void settle(struct conn *conn)
 		 * reset the connection, and the client might not see the response. So: our FIN
 		 * when all is sent, then wait for the client's.
 		 */
-		if (stackmap_conn_unsent(&conn->sm)) {
-			reply_wait(conn);
-			return;
-		}
-		shutdown(stackmap_conn_fd(&conn->sm), SHUT_WR);
+		stackmap_conn_shutdown(&conn->sm);
 		conn->shut = true;
 	}
 }
@@ -314,7 +311,8 @@ int conn_pass(struct conn *conn, struct passed *p, void *queued, size_t size, in
 		goto abort;
 	*p = (struct passed){
 		.body_off = conn->body_off, .body_left = conn->body_left, .queued = (uint32_t)left, .busy = conn->busy,
-		.done = http_conn_done(&conn->http) || conn->binary.done, .shut = conn->shut, .file = conn->file >= 0,
+		.done = http_conn_done(&conn->http) || conn->binary.done, .shut = conn->shut && !left,
+		.file = conn->file >= 0,
 	};
 	fd = stackmap_conn_detach_unread(&conn->sm, unread, n);
 	if (fd < 0)
@@ -334,7 +332,7 @@ abort:
 /* The other end of conn_pass(). Returns 0, or -1, and then the connection is gone */
 int conn_take(const struct passed *p, const void *queued, int fds[2])
 {
-	struct conn *conn = conn_open(fds[0]);
+	struct conn *conn = conn_open(fds[0], NULL);
 
 	if (!conn) {
 		close(fds[0]);

@@ -81,6 +81,7 @@ struct conn {
  * @user: become this user, and @group, when all is open; NULL: do not
  * @uid, @gid, @groups, @ngroups: who that is
  * @binary: requests are those of binary.h
+ * @descriptors: accept() each connection
  * @takeover: where another process may ask for all this one has, or NULL
  */
 struct settings {
@@ -103,6 +104,7 @@ struct settings {
 	bool spin_always;
 	unsigned long idle_s;
 	const char *takeover;
+	bool descriptors;
 	struct stackmap_options options;
 };
 
@@ -111,6 +113,7 @@ struct settings {
  * @port: the port
  * @listener: the listening socket
  * @accepting: it is attached
+ * @descriptors: as in the settings
  * @crowded: it is not, as there are too many connections
  * @hurry: somebody waits for room in a send queue; the next sync must not wait for the NIC
  * @root: the directory to serve, or -1 for the prebuilt response
@@ -131,6 +134,7 @@ struct server {
 	struct stackmap_port *port;
 	int listener;
 	bool accepting;
+	bool descriptors;
 	bool crowded;
 	bool hurry;
 	int root;
@@ -193,9 +197,11 @@ int user_become(const struct settings *set);
 int listen_on(const char *addr, unsigned int port, bool reuseport);
 int listener_start(void);
 void accept_all(void);
+void accept_one(struct stackmap_slot *slot);
+void accept_enough(void);
 
 /* conn.c */
-struct conn *conn_open(int fd);
+struct conn *conn_open(int fd, struct stackmap_slot *slot);
 void conn_abort(struct conn *conn);
 void conn_receive(struct conn *conn, const struct stackmap_slot *slot);
 void conn_continue(struct conn *conn);

@@ -120,7 +120,9 @@ int listener_start(void)
 {
 	if (listen_again())
 		return -1;
-	if (!stackmap_attach(server.port, server.listener, 0))
+	/* A module older than 0.2 does not know the first of the two */
+	if ((server.descriptors || !stackmap_attach_listener(server.port, server.listener, 0)) &&
+	    !stackmap_attach(server.port, server.listener, 0))
 		return -1;
 	server.accepting = true;
 	server.crowded = false;
@@ -143,6 +145,20 @@ static void listener_stop(const char *why, bool crowded)
 	stackmap_detach(server.port, server.listener);	/* or it was already */
 	server.accepting = false;
 	server.crowded = crowded;
+}
+
+/* A connection that has come in a slot */
+void accept_one(struct stackmap_slot *slot)
+{
+	if (!conn_open(-1, slot))
+		stackmap_refuse(server.port, slot);
+}
+
+/* After a batch of these: the rest wait if there are too many */
+void accept_enough(void)
+{
+	if (__builtin_expect(server.accepting && server.nconns >= server.max_conns, 0))
+		listener_stop("as many connections as the limit of open files allows", true);
 }
 
 void accept_all(void)
@@ -177,7 +193,7 @@ void accept_all(void)
 				return;
 			}
 		}
-		if (!conn_open(fd))
+		if (!conn_open(fd, NULL))
 			close(fd);
 	}
 }

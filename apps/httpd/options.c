@@ -15,7 +15,7 @@
 #define SPARE_BUFS	1024
 #define SPIN_ALWAYS_US	10000	/* a look at the clock and for signals so often */
 
-enum { REUSEPORT = 256, BINARY, SPIN, IDLE, TAKEOVER, RX_SLOTS, TX_SLOTS, EXTRA, POOL, STALL };
+enum { REUSEPORT = 256, BINARY, SPIN, IDLE, TAKEOVER, DESCRIPTORS, RX_SLOTS, TX_SLOTS, EXTRA, POOL, STALL };
 
 static const struct option options[] = {
 	{ "interface", required_argument, NULL, 'i' },
@@ -30,6 +30,7 @@ static const struct option options[] = {
 	{ "spin", required_argument, NULL, SPIN },
 	{ "idle-timeout", required_argument, NULL, IDLE },
 	{ "takeover", required_argument, NULL, TAKEOVER },
+	{ "descriptors", no_argument, NULL, DESCRIPTORS },
 	{ "rx-slots", required_argument, NULL, RX_SLOTS },
 	{ "tx-slots", required_argument, NULL, TX_SLOTS },
 	{ "extra-bufs", required_argument, NULL, EXTRA },
@@ -59,6 +60,7 @@ static const char usage[] =
 	"      --idle-timeout S  close connections after so many idle seconds, 0 for never (60)\n"
 	"      --takeover SOCKET  take over from the server that was started with the same, if there is one,\n"
 	"                        with all its connections; and let the next one do so\n"
+	"      --descriptors     accept() each connection, instead of having it come without a descriptor\n"
 	"      --rx-slots N      slots in the receive ring, a power of two (1024)\n"
 	"      --tx-slots N      slots in the transmit ring, a power of two (1024)\n"
 	"      --extra-bufs N    spare buffers (1028)\n"
@@ -183,6 +185,9 @@ static int take(int opt, struct settings *set)
 		return 0;
 	case IDLE:
 		return number("--idle-timeout", 0, 1000000, &set->idle_s);
+	case DESCRIPTORS:
+		set->descriptors = true;
+		return 0;
 	case TAKEOVER:
 		set->takeover = optarg;
 		return 0;

@@ -101,9 +101,12 @@ static void handle_batch(void)
 		sm = stackmap_rx_conn(slot);
 		if (__builtin_expect(sm != NULL, 1))
 			conn_receive((struct conn *)sm, slot);
+		else if (slot->flags & STACKMAP_RX_ACCEPTED)
+			accept_one(slot);
 		else if (slot->fd == server.listener)	/* somebody waits, or it is a listener no more */
 			accept_all();
 	}
+	accept_enough();
 	/* All at first: one may want to be writable again, and then has its turn after a sync */
 	while ((sm = stackmap_next_writable(port))) {
 		*last = (struct conn *)sm;
@@ -261,6 +264,7 @@ int server_start(const struct settings *set, unsigned int queue)
 			return -1;
 		}
 	}
+	server.descriptors = set->descriptors;
 	limit_conns(set->nqueues);
 	set_timeouts(set->idle_s);
 	server.reloads = __atomic_load_n(&signals_reloads, __ATOMIC_RELAXED);

@@ -56,13 +56,19 @@
  * come in one slot with what is.
  */
 #define STACKMAP_RX_ACKED	0x0040
+/*
+ * A listener that was attached with STACKMAP_ATTACH_ACCEPT has a new connection: fd is its handle, gen
+ * its own, data the listener's. off and len say where in buf a struct stackmap_accepted lies; len is 0 if no
+ * buffer was left for that. It is attached: its payload may follow in the same sync
+ */
+#define STACKMAP_RX_ACCEPTED	0x0080
 /* With DATA: the payload lies where the NIC put it, it was not copied */
 #define STACKMAP_RX_HANDED	0x0100
 
 /*
  * Transmit: what the application asks for. A slot carries either payload (KEEP,
- * MORE, ACKED or none of them, len > 0), or one of the three requests without
- * payload, which are a mark (ACKED and len 0), RETURN and CREDIT. Slots are dealt
+ * MORE, ACKED or none of them, len > 0), or one of the five requests without
+ * payload, which are a mark (ACKED and len 0), RETURN, CREDIT, CLOSE and FIN. Slots are dealt
  * with in the order of the ring, whatever they are.
  */
 /*
@@ -112,6 +118,22 @@
  * socket ready: this very sync delivers
  */
 #define STACKMAP_TX_CREDIT	0x0010
+/*
+ * A handle is given up, which may name another connection from then on. Its socket is closed, as close()
+ * does it, but that SO_LINGER with a time is not waited for; unless there is a descriptor of it, or it is
+ * another process's, too. No payload: len must be 0, and no other flag but ABORT set with it (EINVAL, also where
+ * fd is a descriptor); buf and off are ignored. Refused with EAGAIN behind payload of it that was refused, and while
+ * a thread is in a system call on it. The rest of its payload and its events are not delivered any more. Of
+ * a slot that is sent early (see STACKMAP_IOC_SYNC) the next sync closes the socket, or the end of the port
+ */
+#define STACKMAP_TX_CLOSE	0x0020
+/* With CLOSE: a reset. What is not sent yet is dropped, and it is not refused behind what was refused */
+#define STACKMAP_TX_ABORT	0x0040
+/*
+ * shutdown(SHUT_WR) of a handle's socket: a FIN behind what was sent. It goes out as the sync ends: do not send
+ * anything behind it. Else as CLOSE, also in what it is refused for
+ */
+#define STACKMAP_TX_FIN		0x0080
 /* Transmit: what the kernel answers */
 /* Not taken, or not wholly: err tells why, off and len what is left */
 #define STACKMAP_TX_REFUSED	0x8000
@@ -233,6 +255,32 @@ struct stackmap_ring {
 #define STACKMAP_DROP_HEADER		2	/* the device's header makes no sense */
 #define STACKMAP_DROP_SEND		3	/* the ring would never take it */
 
+/* ----------------------------------------------------------------- handles */
+
+/*
+ * Numbers from here on name sockets of a port that have no descriptor: no descriptor is so large. They are
+ * the port's, whoever syncs it, and are closed with it. There are as many as the process that syncs may have
+ * descriptors (RLIMIT_NOFILE), and at most STACKMAP_HANDLES_MAX; beyond that, connections wait in their listener
+ */
+#define STACKMAP_HANDLE_MIN	0x40000000
+#define STACKMAP_HANDLES_MAX	(1 << 20)
+
+/**
+ * struct stackmap_accepted - what is told of a new connection, see STACKMAP_RX_ACCEPTED
+ * @fd: the listener
+ * @gen: the listener's
+ * @addrlen: bytes of @addr, 0 if it is not known any more
+ * @reserved: 0
+ * @addr: its peer: a struct sockaddr_in or sockaddr_in6
+ */
+struct stackmap_accepted {
+	__s32 fd;
+	__u32 gen;
+	__u32 addrlen;
+	__u32 reserved;
+	__u8 addr[32];
+};
+
 /* ------------------------------------------------------------------ ioctls */
 
 #define STACKMAP_RING_MIN	16u
@@ -300,17 +348,27 @@ struct stackmap_register {
 	__u64 reserved[4];
 };
 
+/* With STACKMAP_IOC_ATTACH */
+/*
+ * @fd is a listener. Its connections are accepted in syncs of this process, and attached under handles: see
+ * STACKMAP_RX_ACCEPTED. No STACKMAP_RX_ACCEPT is told then
+ */
+#define STACKMAP_ATTACH_ACCEPT	0x1
+/* @fd is no listener. It is attached under a handle, which has the socket as another descriptor would */
+#define STACKMAP_ATTACH_HANDLE	0x2
+
 /**
  * struct stackmap_attach - STACKMAP_IOC_ATTACH: have a socket's payload in rings
- * @fd: in: a TCP socket over IPv4 or IPv6, listening, connecting or connected
- * @flags: in: 0
+ * @fd: in: a TCP socket over IPv4 or IPv6, listening, connecting or connected.
+ *	out: with STACKMAP_ATTACH_HANDLE the handle
+ * @flags: in: 0 or one of STACKMAP_ATTACH_*
  * @data: in: comes back in every receive slot of the socket
  * @gen: out: comes back too; differs between any two attached sockets
  * @reserved: 0
  *
  * Errors: EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or MPTCP), EBUSY (an upper
  * layer such as kTLS or a sockmap uses the socket), EALREADY (it is attached
- * to a port), EINVAL, ENOTCONN (neither listening, connecting nor connected),
+ * to a port), EINVAL (also a flag that is not for such a socket), EMFILE (no handle is left), ENOTCONN (neither listening, connecting nor connected),
  * ENODEV (the port's interface is gone), ENXIO (the file is no port), ENOMEM, EACCES or
  * another errno of a security module that does not let the caller send or receive on it.
  * A plain close() detaches: a socket whose number does not name it any more in the process
@@ -334,7 +392,8 @@ struct stackmap_attach {
 
 /**
  * struct stackmap_detach - STACKMAP_IOC_DETACH: make it an ordinary socket again
- * @fd: in: the number under which it was attached, else EBADF
+ * @fd: in: the number under which it was attached, else EBADF. A handle: there has to be a
+ *	descriptor of its socket, else EINVAL
  * @flags: in: STACKMAP_DETACH_*
  * @unread: in: with STACKMAP_DETACH_UNREAD the address of a struct stackmap_unread, else 0
  *
@@ -407,6 +466,24 @@ struct stackmap_sync {
 	__u32 flags;
 	__u32 wait_us;
 	__s32 watch;
+	__u32 reserved;
+};
+
+/**
+ * struct stackmap_handle_fd - STACKMAP_IOC_HANDLE_FD: make a descriptor for a handle
+ * @handle: in: the handle, else EBADF
+ * @gen: in: its socket's, else ESTALE; 0 not to check
+ * @flags: in: O_CLOEXEC, and O_NONBLOCK, which counts when the first is made
+ * @reserved: 0
+ *
+ * For all that ordinary sockets can, and to pass it on. The handle stays what it is, and the socket
+ * lives until both are closed; after STACKMAP_IOC_DETACH it is an ordinary one. Returns the descriptor. Errors:
+ * EINVAL, EMFILE, ENFILE, ENOMEM, EINTR, ENXIO.
+ */
+struct stackmap_handle_fd {
+	__s32 handle;
+	__u32 gen;
+	__u32 flags;
 	__u32 reserved;
 };
 
@@ -580,5 +657,6 @@ struct stackmap_sock_info {
  */
 #define STACKMAP_IOC_PORT	_IOR(0xB7, 7, struct stackmap_register)
 #define STACKMAP_IOC_DETAIL	_IOWR(0xB7, 8, struct stackmap_detail)
+#define STACKMAP_IOC_HANDLE_FD	_IOW(0xB7, 9, struct stackmap_handle_fd)
 
 #endif /* _UAPI_STACKMAP_H */

@@ -8,7 +8,7 @@
 # sleeps and syncs in turn, and as many with one that never stops. A round is one operation, there and back, each begun
 # only when the owner polls the NIC; then traffic has to work. What takes seconds is not in every turn of the list.
 # Environment: SLACK_MS, what an emulated machine that does other things, too, may take longer; BOUND, seconds after
-# which an owner's rounds end early.
+# which an owner's rounds end early; NO_OWNER, the rounds are done without one.
 ifc=$1 rounds=$2 peer=$3
 shift 3
 slack=${SLACK_MS:-500} bound=${BOUND:-100000} ticks=8 counts=/dev/shm/owner owner='' pinging='' failed=0 mode=''
@@ -64,8 +64,10 @@ prepare() {
   there[unbind]=unbind back[unbind]=bind
   # igb's loopback test frees an skb twice on QEMU 10, without an owner, too
   [[ $driver == igb ]] || there[selftest]=self_test
+  # QEMU's e1000e writes what it receives to memory that was freed as the driver put it to sleep, where the module
+  # was never loaded, too (page poisoning tells, on a debug kernel; --no-owner)
   # QEMU's vmxnet3 receives nothing any more after a sleep, without an owner, too, whatever is done then
-  [[ $driver == vmxnet3 ]] || there[suspend]=suspend there[freeze]=freeze
+  [[ $driver == vmxnet3 || $driver == e1000e && $(</proc/cmdline) == *page_poison* ]] || there[suspend]=suspend there[freeze]=freeze
   there[rmmod]="rmmod $(basename "$(readlink "$dev/driver/module")")"
   back[rmmod]=${there[rmmod]/rmmod/modprobe}
   there[timeout]=hang back[timeout]=unhang
@@ -213,11 +215,13 @@ ready() {
 }
 bad() { echo "# $driver, $mode, $1: $2"; late[$1]=$((${late[$1]-0} + 1000)); }
 timed() { # OP COMMAND
-  local s=$EPOCHREALTIME e status=0 ms now
+  local s=$EPOCHREALTIME e status=0 ms now slack=$slack
   eval "$2" >/tmp/err 2>&1 || status=$?
   e=$EPOCHREALTIME
   ms=$(((${e/./} - ${s/./}) / 1000))
   ((status == 0)) || return $status
+  # The host looks only every other second whether to wake it
+  [[ $1 != suspend ]] || ((slack += 2000))
   sum[$1]=$((${sum[$1]-0} + ms)) n[$1]=$((${n[$1]-0} + 1))
   ((ms <= ${worst[$1]-0})) || worst[$1]=$ms
   [[ $owner ]] && ((ms > ${base_worst[$1]} + ticks + slack)) || return 0
@@ -287,7 +291,7 @@ with_owner() { # NAME ON_MS OFF_MS
     ip netns exec smnet ping -n -q -i 0.02 -s 1000 10.78.0.2 >/dev/null 2>&1 &
     pinging=$!
   fi
-  owner_start "$2" "$3"
+  [[ ${NO_OWNER-} ]] || owner_start "$2" "$3"
   for ((i = 0, turn = 0; ; turn++)); do
     for op in "${fast[@]}" "${slow[@]}"; do
       ((i < rounds && SECONDS - s < bound)) || break 2
@@ -304,7 +308,10 @@ with_owner() { # NAME ON_MS OFF_MS
     tap $? "$mode: $op: ${n[$op]-0} times, worst ${worst[$op]-} ms, mean $((${sum[$op]-0} / ${n[$op]-1})),\
  late ${late[$op]-0}; without an owner ${base_worst[$op]}, ${base_mean[$op]}"
   done
-  read -r polled synced packets stalls ports errors <$counts
+  if [[ ! ${NO_OWNER-} ]]; then read -r polled synced packets stalls ports errors <$counts; else
+    echo "# $mode: $i rounds in $((SECONDS - s)) s"
+    return
+  fi
   ((polled > i && errors == 0 && packets > 0))
   tap $? "$mode: $i rounds in $((SECONDS - s)) s; $polled polls, $packets packets, $synced syncs, $stalls stalls,\
  $ports ports, $errors errors"
@@ -317,7 +324,7 @@ trap finish EXIT
 prepare
 [[ ! $* ]] || fast=("$@") slow=()
 traffic || { tap 1 'traffic before anything else'; exit 1; }
-owner_start 1 1
+[[ ${NO_OWNER-} ]] || owner_start 1 1
 finish
 mode='no owner'
 taskset -c "$(($(nproc) - 1))" bash -c 'while :; do :; done' &
@@ -342,6 +349,7 @@ kill "$busy"
 trap finish EXIT
 [[ $can =~ ' '(rings|channels|features|pause)' ' || $* ]]
 tap $? 'something is reconfigured by ethtool'
+[[ ! ${NO_OWNER-} ]] || { with_owner "$mode"; exit $failed; }
 with_owner 'an owner that sleeps and syncs' 30 10
 with_owner 'an owner that never stops' 0 0
 exit $failed

@@ -103,22 +103,49 @@ unsigned int fk_rand(unsigned int below)
 
 struct fk_sock *fk_sock(int fd)
 {
+	if (fd >= STACKMAP_HANDLE_MIN && fd < STACKMAP_HANDLE_MIN + FK_FDS)
+		return fk.handles[fd - STACKMAP_HANDLE_MIN];
 	if (fd < FK_FD_MIN || fd >= FK_FD_MIN + FK_FDS)
 		return NULL;
 	return fk.socks[fd - FK_FD_MIN];
 }
 
-int fk_socket(size_t room)
+static struct fk_sock *new_sock(size_t room)
+{
+	struct fk_sock *sock = must(__real_calloc(1, sizeof(*sock)));
+
+	sock->room = room;
+	return sock;
+}
+
+/* One more reference: a number in a table that begins with @min */
+static int name_sock(struct fk_sock **table, int min, struct fk_sock *sock)
 {
 	for (int i = 0; i < FK_FDS; i++) {
-		if (fk.socks[i])
+		if (table[i])
 			continue;
-		fk.socks[i] = must(__real_calloc(1, sizeof(*fk.socks[i])));
-		fk.socks[i]->fd = FK_FD_MIN + i;
-		fk.socks[i]->room = room;
-		return FK_FD_MIN + i;
+		table[i] = sock;
+		sock->refs++;
+		return min + i;
 	}
 	abort();
+}
+
+int fk_socket(size_t room)
+{
+	struct fk_sock *sock = new_sock(room);
+
+	sock->fd = name_sock(fk.socks, FK_FD_MIN, sock);
+	return sock->fd;
+}
+
+struct fk_sock *fk_connect(int listener, size_t room)
+{
+	if (fk.waiting)
+		return NULL;
+	fk.waiting = new_sock(room);
+	fk.waiting->listener = fk_sock(listener);
+	return fk.waiting;
 }
 
 static void free_sock(struct fk_sock *sock)
@@ -126,6 +153,26 @@ static void free_sock(struct fk_sock *sock)
 	free(sock->out.p);
 	free(sock->in.p);
 	free(sock);
+}
+
+/* A number goes, and its socket with the last one */
+static void unname_sock(int fd)
+{
+	struct fk_sock *sock = fk_sock(fd);
+
+	if (fd >= STACKMAP_HANDLE_MIN)
+		fk.handles[fd - STACKMAP_HANDLE_MIN] = NULL;
+	else
+		fk.socks[fd - FK_FD_MIN] = NULL;
+	if (sock->fd == fd)
+		sock->fd = 0;
+	if (sock->name == fd)
+		sock->attached = false;
+	if (--sock->refs)
+		return;
+	if (fk.closed)
+		fk.closed(sock);
+	free_sock(sock);
 }
 
 void fk_receive(int fd, const void *p, size_t len)
@@ -221,14 +268,14 @@ static void take_off(const struct stackmap_slot *slot, uint32_t len,
 }
 
 /* What connections refer to */
-static void audit_chunks(const struct stackmap_port *port, unsigned char *owned,
+static void audit_chunks(struct stackmap_conn **conns, uint32_t n, unsigned char *owned,
 			 uint32_t *lent)
 {
-	for (uint32_t i = 0; i < port->fds; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		struct stackmap_chunk *chunk = NULL;
 
-		if (port->conns[i])
-			chunk = port->conns[i]->first;
+		if (conns[i])
+			chunk = conns[i]->first;
 		for (; chunk; chunk = chunk->next) {
 			if (chunk->buf == STACKMAP_NO_BUF)
 				continue;
@@ -263,7 +310,8 @@ void fk_audit(struct stackmap_port *port, const uint32_t *held, size_t n)
 		owned[held[i]]++;
 		assert_int_equal(port->bufs[held[i]].owner, BUF_CALLER);
 	}
-	audit_chunks(port, owned, lent);
+	audit_chunks(port->conns, port->fds, owned, lent);
+	audit_chunks(port->handle_conns, port->handles, owned, lent);
 	for (i = 0; i < fk.reg.frames; i++) {
 		uint8_t owner = port->bufs[i].owner;
 
@@ -288,6 +336,13 @@ static int violation(int err)
 	return err;
 }
 
+/* Whether it asks for the end of a handle */
+static bool ends(const struct stackmap_slot *slot)
+{
+	return slot->flags == STACKMAP_TX_FIN ||
+	       (slot->flags & ~STACKMAP_TX_ABORT) == STACKMAP_TX_CLOSE;
+}
+
 static int check_slot(const struct stackmap_slot *slot)
 {
 	uint32_t payload = STACKMAP_TX_KEEP | STACKMAP_TX_MORE | STACKMAP_TX_ACKED;
@@ -297,6 +352,9 @@ static int check_slot(const struct stackmap_slot *slot)
 		return EINVAL;
 	if (slot->flags & STACKMAP_TX_CREDIT) {
 		if (slot->flags != STACKMAP_TX_CREDIT || slot->len)
+			return violation(EINVAL);
+	} else if (ends(slot)) {
+		if (slot->len || (slot->fd >= 0 && slot->fd < STACKMAP_HANDLE_MIN))
 			return violation(EINVAL);
 	} else if (slot->flags & ~payload) {
 		return violation(EINVAL);
@@ -311,7 +369,7 @@ static int check_slot(const struct stackmap_slot *slot)
 		return EBADF;
 	if (slot->gen && slot->gen != sock->gen)
 		return ESTALE;
-	if (slot->flags & STACKMAP_TX_CREDIT)
+	if ((slot->flags & STACKMAP_TX_CREDIT) || ends(slot))
 		return 0;
 	if (sock->shut && slot->len)
 		return EPIPE;
@@ -382,8 +440,18 @@ static void send_slot(struct stackmap_slot *slot)
 		change_credit(sock, slot->data);
 		return;
 	}
-	if (sock->refused_in == fk.syncs) {
+	if (sock->refused_in == fk.syncs && !(slot->flags & STACKMAP_TX_ABORT)) {
+		sock->want_room = true;
 		refuse(slot, EAGAIN, 0);
+		return;
+	}
+	if (slot->flags & STACKMAP_TX_CLOSE) {
+		fk.closes++;
+		unname_sock(slot->fd);
+		return;
+	}
+	if (slot->flags & STACKMAP_TX_FIN) {
+		sock->shut = true;
 		return;
 	}
 	if (taken > sock->room)
@@ -423,7 +491,7 @@ static struct stackmap_slot *rx_slot(const struct fk_sock *sock)
 	fk.rx->tail = (fk.rx->tail + 1) & mask;
 	if (fk.ours[slot->buf])
 		fk.violations++;
-	slot->fd = sock->fd;
+	slot->fd = sock->name;
 	slot->off = 0;
 	slot->len = 0;
 	slot->err = 0;
@@ -500,6 +568,37 @@ static bool deliver(struct fk_sock *sock)
 	return true;
 }
 
+static void attach_as(struct fk_sock *sock, int name, uint64_t data)
+{
+	sock->attached = true;
+	sock->name = name;
+	sock->data = data;
+	sock->gen = ++fk.gen;
+	sock->base = sock->out.len;
+	sock->credit = UINT64_MAX;
+}
+
+/* Who waits comes as a handle, if its listener is one for that and there is a slot */
+static void accept_waiting(void)
+{
+	struct fk_sock *sock = fk.waiting;
+	struct stackmap_accepted about = { .addrlen = 16 };
+	struct stackmap_slot *slot;
+
+	if (!sock || !sock->listener->attached || !sock->listener->accepts)
+		return;
+	if (((fk.rx->tail + 1) & (fk.rx->nslots - 1)) == fk.rx_head)
+		return;
+	fk.waiting = NULL;
+	attach_as(sock, name_sock(fk.handles, STACKMAP_HANDLE_MIN, sock), sock->listener->data);
+	slot = rx_slot(sock);
+	slot->flags = STACKMAP_RX_ACCEPTED;
+	about.fd = sock->listener->name;
+	about.gen = sock->listener->gen;
+	slot->len = sizeof(about);
+	memcpy(frame(slot->buf), &about, sizeof(about));
+}
+
 /* Whether index is in the application's part [from, tail], of a ring */
 static bool valid_head(const struct stackmap_ring *ring, uint32_t from)
 {
@@ -533,8 +632,13 @@ static int do_sync(const struct stackmap_sync *req)
 		land(fk_rand((unsigned int)fk.nflights));
 	fk.rx_head = fk.rx->head;
 	for (int i = 0; i < FK_FDS; i++) {
-		if (fk.socks[i] && fk.socks[i]->attached &&
+		if (fk.socks[i] && fk.socks[i]->attached && fk.socks[i]->name == FK_FD_MIN + i &&
 		    !deliver(fk.socks[i]))
+			break;
+	}
+	accept_waiting();
+	for (int i = 0; i < FK_FDS; i++) {
+		if (fk.handles[i] && fk.handles[i]->attached && !deliver(fk.handles[i]))
 			break;
 	}
 	return (int)((fk.rx->tail - fk.rx_head) & (fk.rx->nslots - 1));
@@ -620,10 +724,15 @@ static void drop_port(void)
 void fk_reset(void)
 {
 	drop_port();
+	fk.closed = NULL;
 	for (int i = 0; i < FK_FDS; i++) {
 		if (fk.socks[i])
-			free_sock(fk.socks[i]);
+			unname_sock(FK_FD_MIN + i);
+		if (fk.handles[i])
+			unname_sock(STACKMAP_HANDLE_MIN + i);
 	}
+	if (fk.waiting)
+		free_sock(fk.waiting);
 	memset(&fk, 0, sizeof(fk));
 	fk.frame_size = 64;
 	fk.pool = 64;
@@ -644,7 +753,7 @@ static int do_attach(struct stackmap_attach *req)
 {
 	struct fk_sock *sock = fk_sock(req->fd);
 
-	if (!sock) {
+	if (!sock || req->fd >= STACKMAP_HANDLE_MIN) {
 		errno = EBADF;
 		return -1;
 	}
@@ -652,13 +761,32 @@ static int do_attach(struct stackmap_attach *req)
 		errno = EALREADY;
 		return -1;
 	}
-	sock->attached = true;
-	sock->data = req->data;
-	sock->gen = ++fk.gen;
-	sock->base = sock->out.len;
-	sock->credit = UINT64_MAX;
+	if (fk.old && req->flags) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (req->flags & STACKMAP_ATTACH_HANDLE)
+		req->fd = name_sock(fk.handles, STACKMAP_HANDLE_MIN, sock);
+	sock->accepts = req->flags & STACKMAP_ATTACH_ACCEPT;
+	attach_as(sock, req->fd, req->data);
 	req->gen = sock->gen;
 	return 0;
+}
+
+static int do_handle_fd(const struct stackmap_handle_fd *req)
+{
+	struct fk_sock *sock = fk_sock(req->handle);
+	int fd;
+
+	if (!sock || req->handle < STACKMAP_HANDLE_MIN) {
+		errno = EBADF;
+		return -1;
+	}
+	if (req->gen != sock->gen || req->reserved)
+		fk.violations++;
+	fd = name_sock(fk.socks, FK_FD_MIN, sock);
+	sock->fd = fd;
+	return fd;
 }
 
 static int do_detach(const struct stackmap_detach *req)
@@ -680,6 +808,11 @@ static int do_detach(const struct stackmap_detach *req)
 		fk.unread_len = u->len;
 	}
 	sock->attached = false;
+	if (req->fd >= STACKMAP_HANDLE_MIN) {
+		if (!sock->fd)
+			fk.violations++;
+		unname_sock(req->fd);
+	}
 	return 0;
 }
 
@@ -745,6 +878,8 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 		return 0;
 	case STACKMAP_IOC_PORT:
 		return do_port(arg);
+	case STACKMAP_IOC_HANDLE_FD:
+		return do_handle_fd(arg);
 	default:
 		errno = ENOTTY;
 		return -1;
@@ -767,15 +902,19 @@ int __wrap_close(int fd)
 
 	if (fd == FK_PORT_FD) {
 		fk.opens--;
+		for (int i = 0; i < FK_FDS; i++) {
+			if (fk.handles[i])
+				unname_sock(STACKMAP_HANDLE_MIN + i);
+		}
 		return 0;
 	}
 	if (!sock)
 		return __real_close(fd);
+	/* Not with a handle's number, which the real one does not know */
+	if (fd >= STACKMAP_HANDLE_MIN)
+		fk.violations++;
 	fk.closes++;
-	if (fk.closed)
-		fk.closed(sock);
-	fk.socks[fd - FK_FD_MIN] = NULL;
-	free_sock(sock);
+	unname_sock(fd);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
  *
  * The linker's --wrap sends the library's system calls here. There is one port
  * at a time. Sockets have numbers from FK_FD_MIN, the lowest free one first, as
- * descriptors do. The model keeps the ABI's rules and counts whoever breaks
+ * descriptors do, and handles likewise from STACKMAP_HANDLE_MIN. The model keeps the ABI's rules and counts whoever breaks
  * them: fk.violations.
  */
 #ifndef FAKE_KERNEL_H
@@ -26,7 +26,11 @@ struct fk_bytes {
 };
 
 struct fk_sock {
-	int fd;
+	int fd;			/* its descriptor, or 0 */
+	int name;		/* what it is attached under */
+	unsigned int refs;	/* descriptor, handle */
+	bool accepts;		/* a listener whose connections come as handles */
+	struct fk_sock *listener; /* whose it is, as long as it waits to be accepted */
 	bool attached;
 	uint32_t gen;
 	uint64_t data;
@@ -70,7 +74,7 @@ struct fk {
 	int malloc_in;			/* the how-manieth allocation fails */
 	int (*poll)(int timeout_ms);	/* what poll() does, and ppoll() */
 	int (*signals)(void);		/* what ppoll() of nothing does */
-	void (*closed)(struct fk_sock *sock);
+	void (*closed)(struct fk_sock *sock);	/* by who had the last reference */
 
 	unsigned int violations;
 	unsigned int closes;		/* of sockets */
@@ -99,6 +103,8 @@ struct fk {
 	uint32_t tx_head;
 	uint32_t gen;
 	struct fk_sock *socks[FK_FDS];
+	struct fk_sock *handles[FK_FDS];
+	struct fk_sock *waiting;	/* to be accepted */
 	struct fk_flight *flights;
 	size_t nflights;
 };
@@ -108,6 +114,8 @@ extern struct fk fk;
 void fk_reset(void);
 unsigned int fk_rand(unsigned int below);
 int fk_socket(size_t room);
+/* A connection of a listener, which the next sync tells of; one at a time */
+struct fk_sock *fk_connect(int listener, size_t room);
 struct fk_sock *fk_sock(int fd);
 void fk_append(struct fk_bytes *bytes, const void *p, size_t len);
 void fk_receive(int fd, const void *p, size_t len);

@@ -41,7 +41,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void connect_one(struct stackmap_conn *conn, size_t room)
+static inline void connect_one(struct stackmap_conn *conn, size_t room)
 {
 	assert_int_equal(stackmap_conn_attach(conn, port, fk_socket(room)), 0);
 }

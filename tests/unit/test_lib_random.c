@@ -44,6 +44,8 @@ static uint32_t values[VALUES];		/* in memory, sent with KEEP; or NO_BUF */
 static struct stackmap_conn *graves[GRAVES];	/* closed, their memory still there */
 static int raw;				/* a socket whose slots are filled by hand */
 static size_t closed_whole, closed_cut, notified, failed, told, wrongs;
+static int listener;			/* whose connections come in slots */
+static size_t accepts, made;
 static size_t returned_idle, returned_busy, returned_not;
 
 static void random_bytes(unsigned char *p, size_t len)
@@ -80,8 +82,49 @@ static void step_open(size_t i)
 	int fd = fk_socket(fk_rand(300));
 
 	peer->log = calloc(1, sizeof(*peer->log));
-	assert_int_equal(stackmap_conn_attach(&peer->conn, port, fd), 0);
 	fk_sock(fd)->user = peer->log;
+	if (fk_rand(2))
+		assert_int_equal(stackmap_conn_attach(&peer->conn, port, fd), 0);
+	else
+		assert_int_equal(stackmap_conn_adopt(&peer->conn, port, fd), 0);
+	peers[i] = peer;
+}
+
+/* One that connects, with what it has sent by then */
+static void step_connect(void)
+{
+	struct fk_sock *sock = fk_connect(listener, fk_rand(300));
+	struct peer_log *log;
+	unsigned char data[100];
+	size_t len = fk_rand(sizeof(data));
+
+	if (!sock)
+		return;
+	log = calloc(1, sizeof(*log));
+	sock->user = log;
+	random_bytes(data, len);
+	fk_append(&sock->in, data, len);
+	fk_append(&log->to_come, data, len);
+}
+
+/* It has come: taken if there is a place, else refused */
+static void step_accept(struct stackmap_slot *slot)
+{
+	struct peer_log *log = fk_sock(slot->fd)->user;
+	struct peer *peer;
+	size_t i;
+
+	for (i = 0; i < CONNS && peers[i]; i++)
+		;
+	accepts++;
+	if (i == CONNS || !fk_rand(8)) {
+		log->cut = true;
+		assert_int_equal(stackmap_refuse(port, slot), 0);
+		return;
+	}
+	peer = calloc(1, sizeof(*peer));
+	peer->log = log;
+	assert_int_equal(stackmap_accept(&peer->conn, port, slot), 0);
 	peers[i] = peer;
 }
 
@@ -315,8 +358,11 @@ static void step_wrong(struct peer *peer)
 			wrong(stackmap_send_buf(&peer->conn, buf, 0, 1, fk_rand(2)),
 			      EINVAL, 0);
 	}
-	wrong(stackmap_conn_attach(&fresh, port, peer->conn.fd), EALREADY, 0);
-	wrong(stackmap_detach(port, peer->conn.fd), EBUSY, 0);
+	wrong(stackmap_conn_attach(&fresh, port, peer->conn.fd), EALREADY, EBADF);
+	wrong(stackmap_conn_adopt(&fresh, port, peer->conn.fd), EALREADY, EBADF);
+	wrong(stackmap_detach(port, peer->conn.fd), EBUSY, EBADF);
+	if (!(slots[0].flags & STACKMAP_RX_ACCEPTED))
+		wrong(stackmap_accept(&fresh, port, &slots[0]), EINVAL, 0);
 	stackmap_forget(port, peer->conn.fd);
 	wrong(stackmap_attach(port, (int)fk_rand(2) - 2, 0) ? 0 : -1, EBADF, 0);
 	buf = stackmap_keep(port, &slots[fk_rand(16)] + fk_rand(2) * fk_rand(100));
@@ -364,6 +410,10 @@ static void take_slot(struct stackmap_slot *slot)
 	struct stackmap_conn *conn = stackmap_slot_conn(port, slot);
 	uint32_t buf;
 
+	if (slot->flags & STACKMAP_RX_ACCEPTED) {
+		step_accept(slot);
+		return;
+	}
 	if (!peer) {
 		assert_int_equal(slot->fd, raw);
 		assert_null(conn);
@@ -412,8 +462,8 @@ static void step_look(void)
 	while (n-- && (slot = stackmap_rx_next(port))) {
 		take_slot(slot);
 		/* close in the middle of a batch */
-		if (!fk_rand(30) && stackmap_rx_conn(slot))
-			step_close(index_of(stackmap_rx_conn(slot)));
+		if (!fk_rand(30) && stackmap_slot_conn(port, slot))
+			step_close(index_of(stackmap_slot_conn(port, slot)));
 	}
 	while ((conn = stackmap_next_writable(port))) {
 		i = index_of(conn);
@@ -425,6 +475,17 @@ static void step_look(void)
 		notified++;
 		assert_true(stackmap_conn_room(conn) >= port->send_max / 2);
 		step_send(peers[i]);
+	}
+}
+
+/* TCP has room for so many bytes more, of one socket in @of */
+static void grow_all(unsigned int of, unsigned int min, unsigned int max)
+{
+	for (int i = 0; i < 2 * FK_FDS; i++) {
+		int fd = i < FK_FDS ? FK_FD_MIN + i : STACKMAP_HANDLE_MIN + i - FK_FDS;
+
+		if (fk_sock(fd) && !fk_rand(of))
+			fk_grow(fd, min + fk_rand(max - min + 1));
 	}
 }
 
@@ -441,10 +502,7 @@ static void step_sync(void)
 	else
 		stackmap_wait(port, 0);
 	fk.ioctl_errno[4] = 0;
-	for (int fd = FK_FD_MIN; fd < FK_FD_MIN + FK_FDS; fd++) {
-		if (fk_sock(fd) && !fk_rand(6))
-			fk_grow(fd, fk_rand(400));
-	}
+	grow_all(6, 0, 400);
 }
 
 static void step(void)
@@ -484,6 +542,10 @@ static void step(void)
 		stackmap_want_writable(&peers[i]->conn);
 	else if (what < 98 && !fk_rand(8))
 		step_break(peers[i]);
+	else if (what == 98 && fk_rand(2))
+		step_connect();
+	else if (what == 98)
+		made += stackmap_conn_fd(&peers[i]->conn) >= 0 && peers[i]->conn.fd >= STACKMAP_HANDLE_MIN;
 	else if (nheld)
 		assert_int_equal(stackmap_buf_give(port, held[--nheld]), 0);
 }
@@ -509,10 +571,7 @@ static void drain(void)
 	for (int round = 0; round < 300; round++) {
 		struct stackmap_slot *slot;
 
-		for (int fd = FK_FD_MIN; fd < FK_FD_MIN + FK_FDS; fd++) {
-			if (fk_sock(fd))
-				fk_grow(fd, 1000);
-		}
+		grow_all(1, 1000, 1000);
 		assert_true(stackmap_sync(port, 0) >= 0);
 		fk_ack_all();
 		while ((slot = stackmap_rx_next(port)))
@@ -535,10 +594,7 @@ static void drain(void)
 	while (nheld)
 		assert_int_equal(stackmap_buf_give(port, held[--nheld]), 0);
 	for (int round = 0; round < 300; round++) {
-		for (int fd = FK_FD_MIN; fd < FK_FD_MIN + FK_FDS; fd++) {
-			if (fk_sock(fd))
-				fk_grow(fd, 1000);
-		}
+		grow_all(1, 1000, 1000);
 		assert_true(stackmap_sync(port, 0) >= 0);
 		fk_ack_all();
 		assert_null(stackmap_rx_next(port));
@@ -567,6 +623,8 @@ static void run(unsigned int seed, uint32_t tx_slots, uint32_t pool, int steps)
 		values[i] = STACKMAP_NO_BUF;
 	raw = fk_socket(100000);
 	assert_true(stackmap_attach(port, raw, 0));
+	listener = fk_socket(0);
+	assert_true(stackmap_attach_listener(port, listener, 0));
 	for (int i = 0; i < steps; i++) {
 		step();
 		if (i % 32 == 0)
@@ -593,6 +651,7 @@ static void test_random(void **state)
 	assert_true(notified > 1000 && failed > 10);
 	assert_true(told > 500 && wrongs > 5000);
 	assert_true(returned_idle > 100 && returned_busy > 100);
+	assert_true(accepts > 100 && made > 20);
 }
 
 static void test_random_small(void **state)

@@ -76,8 +76,15 @@ static void on_fault(int sig)
 	guarding = false;							\
 } while (0)
 
+static int handle_of(uint32_t i)
+{
+	return STACKMAP_HANDLE_MIN + i % 8;
+}
+
 static int fd_of(uint32_t i)
 {
+	if ((i & 0xfffff00) == 0xf00)
+		return handle_of(i);
 	return i < 0x1000 ? fds[i % SLOTS] : (int)i;
 }
 
@@ -226,14 +233,33 @@ static int call_attach(const struct op *op)
 	struct stackmap_attach a = { .fd = fd_of(op->b & 0xffffff), .data = op->c };
 	uint8_t room[sizeof(a)];
 
+	/* A listener that accepts, a handle; both only now and then */
+	a.flags = op->c >> 12 & 3;
+	if (a.flags == 3 && op->c & 0x4000)
+		a.flags = STACKMAP_ATTACH_ACCEPT;
 	if ((op->c & 0xff) == 0xff)
 		((uint32_t *)&a)[op->c >> 8 & 7] = op->c;
 	return ioctl(fd_of(op->a), STACKMAP_IOC_ATTACH, place(&a, sizeof(a), op->b, room));
 }
 
+static int call_handle(const struct op *op)
+{
+	struct stackmap_handle_fd h = {
+		.handle = op->c & 0x10000 ? fd_of(op->b & 0xffffff) : handle_of(op->b),
+		.flags = op->c & 0x20000 ? O_CLOEXEC : op->c & 0x40000 ? O_NONBLOCK : 0,
+	};
+	uint8_t room[sizeof(h)];
+
+	if ((op->c & 0xff) == 0xff)
+		((uint32_t *)&h)[op->c >> 8 & 3] = op->c;
+	return put(op->c, ioctl(fd_of(op->a), STACKMAP_IOC_HANDLE_FD, place(&h, sizeof(h), op->b, room)));
+}
+
 static int call_detach(const struct op *op)
 {
-	struct stackmap_detach d = { .fd = fd_of(op->b & 0xffffff) };
+	struct stackmap_detach d = {
+		.fd = op->c & 0x20000000 ? handle_of(op->b) : fd_of(op->b & 0xffffff),
+	};
 	static const uint8_t bytes[0x4000];
 	struct stackmap_unread u = { .addr = (uintptr_t)bytes, .len = op->c >> 8 & 0x3fff };
 	uint8_t room[sizeof(d)];
@@ -613,6 +639,8 @@ static int call_txfill(const struct op *op)
 			struct stackmap_slot *s = &ring->slots[i];
 
 			s->fd = fd_of((op->c & 0x10000 ? n : 0) + (op->b & 0xffffff));
+			if (op->c & 0x100000)
+				s->fd = handle_of(n);
 			s->off = op->c & 0x20000 ? pick(&rng) % 4096 : 0;
 			s->len = 1 + pick(&rng) % (4096 - s->off);
 			/* KEEP, MORE, ACKED */
@@ -627,10 +655,13 @@ static int call_txfill(const struct op *op)
 	return 0;
 }
 
-/* Slots without payload: buffers returned, marks, credit; the next txfill is behind them */
+/* Slots without payload: buffers returned, marks, credit, the ends of handles; the next txfill is behind them */
 static int call_txask(const struct op *op)
 {
-	static const uint16_t asks[] = { STACKMAP_TX_RETURN, STACKMAP_TX_ACKED, STACKMAP_TX_CREDIT };
+	static const uint16_t asks[] = {
+		STACKMAP_TX_RETURN, STACKMAP_TX_ACKED, STACKMAP_TX_CREDIT, STACKMAP_TX_CLOSE,
+		STACKMAP_TX_FIN, STACKMAP_TX_CLOSE | STACKMAP_TX_ABORT,
+	};
 	struct region *r = region_of(op->a);
 	struct stackmap_ring *ring = ring_of(r, true);
 	uint32_t n, i, mask;
@@ -646,7 +677,9 @@ static int call_txask(const struct op *op)
 
 			s->fd = fd_of((op->c & 0x10000 ? n : 0) + (op->b & 0xffffff));
 			s->len = 0;
-			s->flags = op->c & 0x20000 ? asks[pick(&rng) % 3] : asks[(op->c >> 18 & 3) % 3];
+			s->flags = asks[(op->c & 0x20000 ? pick(&rng) : op->c >> 18 & 3) % 6];
+			if (s->flags >= STACKMAP_TX_CLOSE && pick(&rng) % 16)
+				s->fd = handle_of(op->b + n);
 			if ((op->c & 0xf00000) == 0x100000)
 				s->flags |= 1 << pick(&rng) % 16;
 			s->gen = (op->c & 0xf000000) == 0x1000000 ? pick(&rng) : 0;
@@ -696,15 +729,16 @@ static void scribble_once(struct region *r)
 	slots = r->reg.rx_slots < r->reg.tx_slots ? r->reg.rx_slots : r->reg.tx_slots;
 	i = pick(&rng) % slots;
 	guarded(
-		switch (pick(&rng) % 9) {
+		switch (pick(&rng) % 10) {
 		case 0: ring->head = number(&rng); break;
 		case 1: ring->head = ring->tail; break;
 		case 2: ring->tail = number(&rng); break;
 		case 3: ring->slots[i].buf = pick(&rng) % (r->reg.frames + 2); break;
 		case 4: ring->slots[i].fd = fd_of(pick(&rng) % SLOTS); ring->slots[i].gen = 0; break;
+		case 8: ring->slots[i].fd = handle_of(pick(&rng)); ring->slots[i].gen = 0; break;
 		case 5: ring->slots[i].off = pick(&rng); ring->slots[i].len = pick(&rng); break;
 		case 6: ring->slots[i].flags = pick(&rng) & 0xb; ring->slots[i].len = 1 + pick(&rng) % 4096; break;
-		case 7: ring->slots[i].flags = 4 << pick(&rng) % 3; ring->slots[i].len = 0; break;
+		case 7: ring->slots[i].flags = 4 << pick(&rng) % 6; ring->slots[i].len = 0; break;
 		default: memset(r->at + r->reg.frames_off % len, pick(&rng), len - r->reg.frames_off % len > 8192 ? 8192 : 0);
 		}
 	);

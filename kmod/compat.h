@@ -8,6 +8,8 @@
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/poll.h>
 #include <linux/rtnetlink.h>
@@ -188,6 +190,26 @@ int sm_tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size);
 #define inet_test_bit(nr, sk)	sm_inet_test_##nr(sk)
 #define sm_inet_test_DEFER_CONNECT(sk)	(inet_sk(sk)->defer_connect)
 #endif
+
+/* ------------------------------------------------------------------ accept */
+
+/* What kernel_accept() does with a socket that is there already */
+static inline int sm_sock_accept(struct socket *listener, struct socket *sock, int flags)
+{
+	const struct proto_ops *ops = READ_ONCE(listener->ops);
+	int err;
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+	err = ops->accept(listener, sock, &(struct proto_accept_arg){ .flags = flags, .kern = true });
+#else
+	err = ops->accept(listener, sock, flags, true);
+#endif
+	if (!err) {
+		sock->ops = ops;
+		__module_get(ops->owner);
+	}
+	return err;
+}
 
 /* ---------------------------------------------------------------- mappings */
 

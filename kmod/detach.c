@@ -70,21 +70,22 @@ static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned
 }
 
 /* What a handle has of its socket: a reference to its file, or all there is */
-static void sm_detach_sock(struct socket *sock)
+static void sm_detach_sock(struct sm_port *port, struct socket *sock)
 {
 	if (sock->file)
 		fput(sock->file);
 	else
-		sock_release(sock);
+		sm_sock_put_empty(port, sock);
 }
 
 static void sm_detach_free(struct sm_sock *ss, bool put)
 {
 	struct socket *sock = sm_sock_is_handle(ss) ? ss->sock : NULL;
+	struct sm_port *port = ss->port;
 
 	kfree_rcu(ss, rcu);
 	if (sock)
-		sm_detach_sock(sock);
+		sm_detach_sock(port, sock);
 	if (put)
 		module_put(THIS_MODULE);
 }

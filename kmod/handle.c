@@ -98,14 +98,20 @@ static int sm_handle_accept(struct sm_port *port, struct socket *listener,
 	struct sm_sock *ss;
 	int err;
 
+	/* It is seen in time: who adds one tells afterwards (sk_data_ready) */
+	if (reqsk_queue_empty(&inet_csk(listener->sk)->icsk_accept_queue))
+		return -EAGAIN;
 	ss = sm_sock_new_handle(port, data);
 	if (IS_ERR(ss))
 		return PTR_ERR(ss);
-	err = kernel_accept(listener, &sock, O_NONBLOCK);
-	if (err) {
-		sm_sock_free_handle(ss);
-		return err;
+	sock = sm_sock_get_empty(port, listener->sk);
+	if (IS_ERR(sock)) {
+		err = PTR_ERR(sock);
+		goto free_handle;
 	}
+	err = sm_sock_accept(listener, sock, O_NONBLOCK);
+	if (err)
+		goto put_sock;
 	/* As accept() asks: also of a connection that has ended */
 	ops = READ_ONCE(sock->ops);
 	err = ops->getname(sock, (void *)about->addr, 2);
@@ -115,14 +121,18 @@ static int sm_handle_accept(struct sm_port *port, struct socket *listener,
 	trace_stackmap_attach(port, ss->fd, sock->sk, err ? 0 : ss->gen, err);
 	if (err) {
 		/* It is over, and nobody has heard of it */
-		sock_release(sock);
-		sm_sock_free_handle(ss);
-		return err == -ENOTCONN ? 0 : err;
+		err = err == -ENOTCONN ? 0 : err;
+		goto put_sock;
 	}
 	spin_lock_bh(&port->lock);
 	sm_handle_tell(ss, about);
 	spin_unlock_bh(&port->lock);
 	return 0;
+put_sock:
+	sm_sock_put_empty(port, sock);
+free_handle:
+	sm_sock_free_handle(ss);
+	return err;
 }
 
 /* What a listener has. Returns an errno, or 0: the sync has no room, or has done enough */

@@ -18,7 +18,7 @@
  *
  * Locks, outermost first:
  *   sync_mutex  one sync at a time; guards the transmit batch, the
- *		 reservation, owner, sync_no and early
+ *		 reservation, owner, sync_no, early, and what handles are
  *   lock	 (softirqs off) guards the NIC's state, the frames, the rings'
  *		 kernel side and the counters
  *   slock	 of a socket, as a softirq takes it
@@ -48,8 +48,9 @@
 /* Slots that a round deals with at most */
 #define SM_TX_ROUND	64
 
-/* Numbers of closed handles that are kept for the next ones */
-#define SM_HANDLES_FREE	64
+/* Numbers of closed handles that are kept for the next ones, and their empty sockets */
+#define SM_HANDLES_FREE	1024
+#define SM_SOCKS_FREE	64
 
 /* Sockets that are found by their number at once: a power of two */
 #define SM_NEAR		1024
@@ -100,6 +101,8 @@ struct sm_port {
 	u32 refused;			/* slots, since the last sync */
 	bool early;			/* some of the next sync's slots were sent already */
 	struct work_struct early_work;	/* sends them */
+	u32 nempty;
+	struct socket *empty[SM_SOCKS_FREE]; /* see sm_sock_put_empty() */
 
 	spinlock_t lock;		/* guards all down to stall_timer */
 	struct pid *pid;		/* the process that has synced last, or has registered it */

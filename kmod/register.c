@@ -249,5 +249,7 @@ void sm_port_close(struct sm_port *port)
 	cancel_work_sync(&port->early_work);
 	sm_handles_close(port);
 	sm_sock_detach_all(port);
+	while (port->nempty)
+		sock_release(port->empty[--port->nempty]);
 	sm_port_free(port);
 }

@@ -4,6 +4,9 @@
  */
 #include "sock.h"
 
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/net.h>
 #include <net/tcp.h>
 
 #include "port.h"
@@ -72,6 +75,52 @@ void sm_sock_wait_for_handle(struct sm_sock *ss)
 	if (!list_empty(&ss->all))
 		list_move_tail(&ss->ready, &port->waiting);
 	spin_unlock_bh(&port->list_lock);
+}
+
+/**
+ * sm_sock_put_empty() - keep a socket for the next connection, if there are not enough
+ * @port: the port, in its sync, or being closed
+ * @sock: a socket of the kernel's, without a file, whose only reference is given up
+ *
+ * Its connection is closed. The rest, an inode, costs as much as all else of accepting and closing one without a
+ * descriptor. Nobody but its struct sock has referred to it; who is about to wake somebody who waits for that one
+ * finds an empty queue, or wakes the next one's for nothing.
+ */
+void sm_sock_put_empty(struct sm_port *port, struct socket *sock)
+{
+	bool keep = port->nempty < SM_SOCKS_FREE;
+
+	/* The reference that sock_release() drops */
+	if (keep)
+		ihold(SOCK_INODE(sock));
+	sock_release(sock);
+	if (keep)
+		port->empty[port->nempty++] = sock;
+}
+
+/**
+ * sm_sock_get_empty() - a socket without a connection, and without a file
+ * @port: the port, in its sync
+ * @like: of this kind
+ *
+ * Return: the socket, for sm_sock_accept(), or an errno.
+ */
+struct socket *sm_sock_get_empty(struct sm_port *port, const struct sock *like)
+{
+	struct socket *sock;
+	int err;
+
+	if (!port->nempty) {
+		err = sock_create_lite(like->sk_family, like->sk_type, like->sk_protocol, &sock);
+		return err ? ERR_PTR(err) : sock;
+	}
+	sock = port->empty[--port->nempty];
+	sock->state = SS_UNCONNECTED;
+	sock->flags = 0;
+	/* As sock_alloc() does: whose the connection is, for `ss -e` and others */
+	SOCK_INODE(sock)->i_uid = current_fsuid();
+	SOCK_INODE(sock)->i_gid = current_fsgid();
+	return sock;
 }
 
 /**

@@ -158,6 +158,8 @@ void sm_sock_ready(struct sm_sock *ss);
 void sm_sock_stray(struct sm_sock *ss);
 void sm_sock_accepting(struct sm_sock *ss);
 void sm_sock_wait_for_handle(struct sm_sock *ss);
+void sm_sock_put_empty(struct sm_port *port, struct socket *sock);
+struct socket *sm_sock_get_empty(struct sm_port *port, const struct sock *like);
 s32 sm_sock_get_handle(struct sm_port *port);
 void sm_sock_put_handle(struct sm_port *port, s32 handle, struct sm_sock *was);
 int sm_sock_link(struct sm_sock *ss);

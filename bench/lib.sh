@@ -120,7 +120,7 @@ bench_launch() {
 # bench_start SERVER SIZE [OPTIONS]: likewise, and it is the only one
 bench_start() {
   local change=unbind driver=virtio_net switch=''
-  [[ $1 != stackmap && $1 != *-own ]] || change=bind driver=stackmap_virtio
+  [[ $1 != stackmap && $1 != stackmap-descriptors && $1 != *-own ]] || change=bind driver=stackmap_virtio
   [[ ${bench_nic[$1]:-} ]] || switch="ethtool -i eth0 | grep -q $driver || stackmap $change eth0 >/dev/null"
   vm/guest exec "$guest" -- "$switch
     rm -f /tmp/$bench_tag.log /tmp/$bench_tag.pid"

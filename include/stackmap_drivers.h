@@ -28,7 +28,7 @@ static const struct {
 	{ "igb", SM_TESTED | SM_READ },
 	{ "vmxnet3", SM_TESTED | SM_READ },
 	{ "tulip", SM_TESTED | SM_READ },
-	{ "e100", SM_READ },
+	{ "e100", SM_TESTED | SM_READ },
 	{ "veth", SM_TESTED | SM_READ },
 	{ "vif", SM_READ },			/* xen-netfront */
 	{ "r8152", SM_READ },

@@ -59,6 +59,22 @@ static int sm_detach_may_unread(struct sm_sock *ss, struct sock *sk,
 	return sm_unread_check(ss, sk, u->len);
 }
 
+/*
+ * How a handle's socket is to be closed, if that comes next: without waiting for what is not sent yet
+ * (SO_LINGER with a time), as a sync would, and who closes a port with many of them
+ */
+static void sm_close_linger(const struct sm_sock *ss, struct sock *sk)
+{
+	struct file *file = ss->sock->file;
+
+	if (test_bit(SM_ABORT, &ss->bits)) {
+		sk->sk_lingertime = 0;
+		sock_set_flag(sk, SOCK_LINGER);
+	} else if (sk->sk_lingertime && (!file || file_count(file) == 1)) {
+		sock_reset_flag(sk, SOCK_LINGER);
+	}
+}
+
 /* @owned: a thread has the socket locked. Returns whether the module's reference is to be put */
 static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned)
 {
@@ -66,6 +82,8 @@ static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned
 	if (rcu_access_pointer(inet_csk(sk)->icsk_ulp_data) != ss)
 		return false;
 	RCU_INIT_POINTER(inet_csk(sk)->icsk_ulp_data, NULL);
+	if (sm_sock_is_handle(ss))
+		sm_close_linger(ss, sk);
 	return !owned && sm_hooks_remove(ss, sk);
 }
 
@@ -249,19 +267,6 @@ bool sm_sock_close_begin(struct sm_sock *ss, struct sock *sk)
 	return true;
 }
 
-/* How close() is to go: it must not wait for what is not sent yet (SO_LINGER with a time) */
-static void sm_close_linger(const struct sm_sock *ss, struct sock *sk)
-{
-	struct file *file = ss->sock->file;
-
-	if (test_bit(SM_ABORT, &ss->bits)) {
-		sk->sk_lingertime = 0;
-		sock_set_flag(sk, SOCK_LINGER);
-	} else if (sk->sk_lingertime && (!file || file_count(file) == 1)) {
-		sock_reset_flag(sk, SOCK_LINGER);
-	}
-}
-
 /**
  * sm_sock_close() - a handle's socket goes
  * @ss: from the port's list of those that are to be closed
@@ -275,7 +280,6 @@ void sm_sock_close(struct sm_sock *ss)
 	if (unlikely(test_bit(SM_LISTENED, &ss->bits)))
 		synchronize_rcu();
 	lock_sock(sk);
-	sm_close_linger(ss, sk);
 	put = sm_detach_end_locked(ss, sk, false);
 	release_sock(sk);
 	sm_detach_free(ss, put);

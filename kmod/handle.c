@@ -200,7 +200,7 @@ static void sm_handles_fin(struct sm_port *port)
 	u32 i;
 
 	for (i = 0; i < port->nfins; i++) {
-		struct socket *sock = sm_handle_sock(port, port->fins[i], 0);
+		struct socket *sock = sm_handle_sock(port, port->fins[i].fd, port->fins[i].gen);
 
 		if (!IS_ERR(sock))
 			kernel_sock_shutdown(sock, SHUT_WR);

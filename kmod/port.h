@@ -119,7 +119,10 @@ struct sm_port {
 	u32 stalls;
 	u8 stalls_log;			/* why + 1: to be told by the next sync, without the lock */
 	u32 nfins;			/* handles that are to be shut down */
-	s32 fins[SM_TX_ROUND];
+	struct {
+		s32 fd;
+		u32 gen;		/* the number may name another one by then */
+	} fins[SM_TX_ROUND];
 	struct list_head closing;	/* detached handles whose sockets are to be closed */
 	struct timer_list stall_timer;	/* runs while the NIC is claimed, and shortly after */
 

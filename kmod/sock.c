@@ -22,8 +22,9 @@ void sm_sock_ready(struct sm_sock *ss)
 
 	spin_lock_bh(&port->list_lock);
 	/* An ended one may still be called back, and is on no list any more */
-	if (list_empty(&ss->ready) && !list_empty(&ss->all)) {
-		list_add_tail(&ss->ready, &port->ready);
+	if ((list_empty(&ss->ready) || unlikely(test_bit(SM_WAITS, &ss->bits))) &&
+	    !list_empty(&ss->all)) {
+		list_move_tail(&ss->ready, &port->ready);
 		wake = !port->polling;
 	}
 	spin_unlock_bh(&port->list_lock);
@@ -56,6 +57,7 @@ void sm_sock_accepting(struct sm_sock *ss)
 	struct sm_port *port = ss->port;
 
 	spin_lock_bh(&port->list_lock);
+	clear_bit(SM_WAITS, &ss->bits);
 	if (!list_empty(&ss->all))
 		list_move_tail(&ss->ready, &port->accepting);
 	spin_unlock_bh(&port->list_lock);
@@ -65,13 +67,14 @@ void sm_sock_accepting(struct sm_sock *ss)
  * sm_sock_wait_for_handle() - a listener has connections, and the port no handle for them
  * @ss: the listener, under RCU
  *
- * It is ready again when one is given up, and wakes nobody until then.
+ * It is ready again when one is given up, or something happens to it, and wakes nobody until then.
  */
 void sm_sock_wait_for_handle(struct sm_sock *ss)
 {
 	struct sm_port *port = ss->port;
 
 	spin_lock_bh(&port->list_lock);
+	set_bit(SM_WAITS, &ss->bits);
 	if (!list_empty(&ss->all))
 		list_move_tail(&ss->ready, &port->waiting);
 	spin_unlock_bh(&port->list_lock);

@@ -39,6 +39,7 @@ enum {
 	SM_LISTENED,	/* was, or may have been, a listener while attached */
 	SM_DETACHING,	/* whoever set it frees the structure */
 	SM_ACCEPTS,	/* a listener whose connections come as handles */
+	SM_WAITS,	/* there was none for them: it may be in the port's list of those that wait */
 	SM_ABORT,	/* is to be closed with a reset */
 };
 

@@ -452,7 +452,8 @@ static int sm_tx_fin_locked(struct sm_port *port, const struct sm_sock *ss)
 		port->batch->why = STACKMAP_REFUSED_ORDER;
 		return -EAGAIN;
 	}
-	port->fins[port->nfins++] = ss->fd;
+	port->fins[port->nfins].fd = ss->fd;
+	port->fins[port->nfins++].gen = ss->gen;
 	return 0;
 }
 

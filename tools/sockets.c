@@ -51,7 +51,7 @@ static void address(char to[static 64], int family, const __be32 *addr, __be16 p
 /* Returns 0, or -1 and has said why */
 static int found(struct sink *sink, const struct inet_diag_msg *m, const struct stackmap_sock_info *s)
 {
-	char ifname[IF_NAMESIZE], local[64], peer[64];
+	char ifname[IF_NAMESIZE], local[64], peer[64], fd[16];
 	json_t *one;
 
 	if_name(s->ifindex, ifname);
@@ -61,8 +61,10 @@ static int found(struct sink *sink, const struct inet_diag_msg *m, const struct 
 		if (!sink->n++)
 			printf("%-10s %5s %-10s %-28s %-28s %9s %12s %12s %9s %12s %12s\n", "PORT", "FD", "STATE", "LOCAL",
 			       "PEER", "RX-SLOTS", "RX-BYTES", "RX-COPIED", "TX-SLOTS", "TX-BYTES", "TX-COPIED");
-		printf("%s:%u %*d %-10s %-28s %-28s %9llu %12llu %12llu %9llu %12llu %12llu\n", plain_name(ifname), s->queue,
-		       (int)(14 - strlen(ifname) - (s->queue > 9 ? 2 : 1)), s->fd, state_name(m->idiag_state), local, peer,
+		/* A handle is no number that says anything to anybody */
+		snprintf(fd, sizeof(fd), s->fd < STACKMAP_HANDLE_MIN ? "%d" : "h%d", s->fd & ~STACKMAP_HANDLE_MIN);
+		printf("%s:%u %*s %-10s %-28s %-28s %9llu %12llu %12llu %9llu %12llu %12llu\n", plain_name(ifname), s->queue,
+		       (int)(14 - strlen(ifname) - (s->queue > 9 ? 2 : 1)), fd, state_name(m->idiag_state), local, peer,
 		       (unsigned long long)s->rx_slots, (unsigned long long)(s->rx_copied_bytes + s->rx_handed_bytes),
 		       (unsigned long long)s->rx_copied_bytes, (unsigned long long)s->tx_slots,
 		       (unsigned long long)(s->tx_copied_bytes + s->tx_handed_bytes),

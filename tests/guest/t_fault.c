@@ -246,6 +246,138 @@ TEST(fault_attach_detach, 120)
 }
 
 /* Closing a port with sockets */
+/* The slot that tells of the connection of @peer, however many syncs it takes; with its payload behind it */
+static struct stackmap_slot accepted(struct sm *sm, int peer)
+{
+	struct stackmap_slot s = *sm_wait(sm, 3000);
+	char b;
+
+	EQ(s.flags, STACKMAP_RX_ACCEPTED);
+	sm_next(sm);
+	sm_read(sm, s.fd, &b, 1, 3000);
+	EQ(b, 'a');
+	sm_send(sm, s.fd, "b", 1);
+	CHECK(recv_all(peer, &b, 1));
+	return s;
+}
+
+/* A sync that accepts; what it has no memory for stays in the listener, and comes with the next */
+TEST(fault_accept, 200)
+{
+	struct stackmap_attach a = { .flags = STACKMAP_ATTACH_ACCEPT };
+	int peer[3], n, i, hits = 0;
+	struct stackmap_slot s[3];
+	bool hit = true;
+	struct sm sm;
+
+	fault_init();
+	sm_new_small(&sm, 64);
+	a.fd = try_listen("127.0.0.1", 0);
+	CHECK(!ioctl(sm.fd, STACKMAP_IOC_ATTACH, &a));
+	for (n = 1; hit && n < MOST; n++) {
+		for (i = 0; i < 3; i++) {
+			peer[i] = try_connect("127.0.0.1", port_of(a.fd), 1000);
+			CHECK(peer[i] >= 0 && send_all(peer[i], "a", 1));
+		}
+		__atomic_store_n(&sm.rx->head, sm.head, __ATOMIC_RELEASE);
+		fault_next(n);
+		CHECK(sm_try_sync(sm.fd, 0, 0) >= 0);
+		hit = fault_over();
+		hits += hit;
+		/* (In the order in which they were taken, payload behind the last) */
+		{
+			uint32_t there = 0, data = 0;
+
+			while (there < 3 || data < 3) {
+				struct stackmap_slot *slot = sm_wait(&sm, 3000);
+
+				if (slot->flags & STACKMAP_RX_ACCEPTED)
+					s[there++] = *slot;
+				else
+					data++;
+				sm_next(&sm);
+			}
+		}
+		for (i = 0; i < 3; i++)
+			sm_request(&sm, s[i].fd, STACKMAP_TX_CLOSE, 0);
+		sm_sync(&sm, 0);
+		EQ(sm.tx->refused, 0);
+		EQ(sm_info(&sm).stats.sockets, 1);
+		for (i = 0; i < 3; i++)
+			close(peer[i]);
+	}
+	CHECK(!hit);
+	tap_note("%d allocations", hits);
+	CHECK(hits > 3);
+	close(a.fd);
+	sm_settle(&sm);
+	sm_close(&sm);
+}
+
+/* A descriptor for a handle, a handle for a descriptor: an errno, and all is as before */
+TEST(fault_handle, 200)
+{
+	struct stackmap_attach l = { .flags = STACKMAP_ATTACH_ACCEPT }, a;
+	struct stackmap_handle_fd h = { 0 };
+	int peer, fd, err, n, failed = 0, hits = 0;
+	struct stackmap_slot s;
+	bool hit = true;
+	struct sm sm;
+	char b;
+
+	fault_init();
+	sm_new_small(&sm, 64);
+	l.fd = try_listen("127.0.0.1", 0);
+	CHECK(!ioctl(sm.fd, STACKMAP_IOC_ATTACH, &l));
+	for (n = 1; hit && n < MOST; n++) {
+		peer = try_connect("127.0.0.1", port_of(l.fd), 1000);
+		CHECK(peer >= 0 && send_all(peer, "a", 1));
+		s = accepted(&sm, peer);
+		h.handle = s.fd;
+		fault_next(n);
+		fd = ioctl(sm.fd, STACKMAP_IOC_HANDLE_FD, &h);
+		err = errno;
+		hit = fault_over();
+		hits += hit;
+		if (fd < 0) {
+			CHECK(hit);
+			CHECKF(err == ENOMEM || err == ENFILE || err == EMFILE, "%s", strerror(err));
+			failed++;
+			fd = ioctl(sm.fd, STACKMAP_IOC_HANDLE_FD, &h);
+		}
+		CHECK(fd >= 0);
+		sm_send(&sm, s.fd, "c", 1);
+		CHECK(recv_all(peer, &b, 1) && send_all(fd, "d", 1) && recv_all(peer, &b, 1));
+		EQ(sm_try_detach(sm.fd, s.fd), 0);
+		/* The way back */
+		a = (struct stackmap_attach){ .fd = fd, .flags = STACKMAP_ATTACH_HANDLE };
+		fault_next(n);
+		if (ioctl(sm.fd, STACKMAP_IOC_ATTACH, &a)) {
+			err = errno;
+			CHECK(fault_over());
+			EQ(err, ENOMEM);
+			failed++;
+			CHECK(send_all(fd, "e", 1) && recv_all(peer, &b, 1));
+			CHECK(!ioctl(sm.fd, STACKMAP_IOC_ATTACH, &a));
+		} else if (fault_over()) {
+			hit = true;
+		}
+		close(fd);
+		sm_request(&sm, a.fd, STACKMAP_TX_CLOSE, 0);
+		sm_sync(&sm, 0);
+		EQ(sm.tx->refused, 0);
+		set_timeout(peer, 2000);
+		EQ(recv(peer, &b, 1, 0), 0);
+		close(peer);
+	}
+	CHECK(!hit);
+	tap_note("%d allocations, without %d of which it cannot be", hits, failed);
+	CHECK(failed >= 3);
+	close(l.fd);
+	sm_settle(&sm);
+	sm_close(&sm);
+}
+
 TEST(fault_close, 120)
 {
 	bool hit = true;

@@ -81,8 +81,13 @@ static struct sm_sock *sm_sock_new(struct sm_port *port, u64 data)
 	return ss;
 }
 
-/* As many as the owner may have descriptors: it has these instead */
-static bool sm_handle_is_left(const struct sm_port *port)
+/**
+ * sm_sock_handle_is_left() - whether the owner may have another handle
+ * @port: the port
+ *
+ * Return: whether it has fewer than it may have descriptors: it has these instead.
+ */
+bool sm_sock_handle_is_left(const struct sm_port *port)
 {
 	return READ_ONCE(port->nhandles) < min_t(unsigned long, rlimit(RLIMIT_NOFILE),
 						 STACKMAP_HANDLES_MAX);
@@ -101,7 +106,7 @@ struct sm_sock *sm_sock_new_handle(struct sm_port *port, u64 data)
 	struct sm_sock *ss;
 	int err;
 
-	if (!sm_handle_is_left(port))
+	if (!sm_sock_handle_is_left(port))
 		return ERR_PTR(-EMFILE);
 	ss = sm_sock_new(port, data);
 	if (!ss)
@@ -242,11 +247,17 @@ int sm_sock_attach(struct sm_port *port, struct stackmap_attach *a)
 		goto put_fd;
 	if (unlikely(sm_hooks_are_ours(sk)))
 		sm_sock_detach_stray(sk);
+	/* Another thread may close the descriptor, and the handle as soon as there is one */
+	sock_hold(sk);
 	err = handle ? sm_sock_attach_handle(port, sock, a) : sm_sock_attach_fd(port, sock, a);
-put_fd:
 	trace_stackmap_attach(port, a->fd, sk, err ? 0 : a->gen, err);
+	sock_put(sk);
 	if (err || !handle)
 		sockfd_put(sock);
+	return err;
+put_fd:
+	trace_stackmap_attach(port, a->fd, sk, 0, err);
+	sockfd_put(sock);
 	return err;
 out:
 	trace_stackmap_attach(port, a->fd, NULL, 0, err);

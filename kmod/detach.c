@@ -102,8 +102,10 @@ static void sm_detach_free(struct sm_sock *ss, bool put)
 	struct sm_port *port = ss->port;
 
 	kfree_rcu(ss, rcu);
-	if (sock)
+	if (sock) {
 		sm_detach_sock(port, sock);
+		sm_sock_handle_gone(port);
+	}
 	if (put)
 		module_put(THIS_MODULE);
 }
@@ -269,16 +271,14 @@ bool sm_sock_close_begin(struct sm_sock *ss, struct sock *sk)
 
 /**
  * sm_sock_close() - a handle's socket goes
- * @ss: from the port's list of those that are to be closed
+ * @ss: from the port's list of those that are to be closed; if it may have been a listener, by a
+ *	descriptor of it, a grace period has passed since
  */
 void sm_sock_close(struct sm_sock *ss)
 {
 	struct sock *sk = ss->sk;
 	bool put;
 
-	/* By a descriptor of it, it may have been made one */
-	if (unlikely(test_bit(SM_LISTENED, &ss->bits)))
-		synchronize_rcu();
 	lock_sock(sk);
 	put = sm_detach_end_locked(ss, sk, false);
 	release_sock(sk);

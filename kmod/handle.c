@@ -159,6 +159,25 @@ static int sm_handle_accept_from(struct sm_port *port, const struct sm_accepting
 	return err;
 }
 
+/* What becomes of a listener from which @err, or all that there was room for, was accepted. Under RCU */
+static void sm_handle_go_on(struct sm_sock *ss, int err)
+{
+	switch (err) {
+	case -EAGAIN:
+		break;
+	case -EMFILE:
+		sm_sock_wait_for_handle(ss);
+		break;
+	default:
+		/* What may last is for its owner to see: accept() tells */
+		set_bit(SM_BY_HAND, &ss->bits);
+		fallthrough;
+	case 0:
+	case -ENOMEM:
+		sm_sock_ready(ss);
+	}
+}
+
 /**
  * sm_handles_accept() - accept what the listeners have that are attached for that
  * @port: the port, not locked, with sync_mutex held
@@ -178,10 +197,8 @@ u32 sm_handles_accept(struct sm_port *port)
 		err = sm_handle_accept_from(port, &a, &budget);
 		rcu_read_lock();
 		ss = rcu_dereference(inet_csk(a.sk)->icsk_ulp_data);
-		if (ss == a.ss && err == -EMFILE)
-			sm_sock_wait_for_handle(ss);
-		else if (ss == a.ss && err != -EAGAIN)
-			sm_sock_ready(ss);
+		if (ss == a.ss && sm_hooks_are_ours(a.sk))
+			sm_handle_go_on(ss, err);
 		rcu_read_unlock();
 		sock_put(a.sk);
 	}
@@ -219,11 +236,16 @@ void sm_handles_close(struct sm_port *port)
 {
 	LIST_HEAD(closing);
 	struct sm_sock *ss;
+	bool listened = false;
 
 	sm_handles_fin(port);
 	spin_lock_bh(&port->lock);
 	list_splice_init(&port->closing, &closing);
 	spin_unlock_bh(&port->lock);
+	list_for_each_entry(ss, &closing, ready)
+		listened |= test_bit(SM_LISTENED, &ss->bits);
+	if (unlikely(listened))
+		synchronize_rcu();
 	while (!list_empty(&closing)) {
 		ss = list_first_entry(&closing, struct sm_sock, ready);
 		list_del_init(&ss->ready);
@@ -317,4 +339,18 @@ int sm_handle_detach(struct sm_port *port, s32 handle, const struct stackmap_unr
 		err = sm_sock_detach(port, handle, unread);
 	mutex_unlock(&port->sync_mutex);
 	return err;
+}
+
+/**
+ * sm_handle_undo() - nobody was told of a handle that a descriptor's socket was attached under
+ * @port: the port
+ * @handle: the handle
+ * @gen: its socket's
+ */
+void sm_handle_undo(struct sm_port *port, s32 handle, u32 gen)
+{
+	mutex_lock(&port->sync_mutex);
+	if (!IS_ERR(sm_handle_sock(port, handle, gen)))
+		sm_sock_detach(port, handle, NULL);
+	mutex_unlock(&port->sync_mutex);
 }

@@ -103,7 +103,7 @@ static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
 		return err;
 	if (copy_to_user(arg, &a, sizeof(a))) {
 		if (a.flags & STACKMAP_ATTACH_HANDLE)
-			sm_handle_detach(port, a.fd, NULL);
+			sm_handle_undo(port, a.fd, a.gen);
 		else
 			sm_sock_detach(port, a.fd, NULL);
 		return -EFAULT;
@@ -111,22 +111,37 @@ static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
 	return 0;
 }
 
+/* Who has unmapped the port meanwhile, and found its sync_mutex taken by us, has left that to us */
+static void sm_main_flush(struct sm_port *port)
+{
+	if (unlikely(!atomic_read(&port->mappings)))
+		sm_port_flush(port);
+}
+
 /* A descriptor is not given back where it is not taken: this one is in its table, as if dup() had made it */
 static int sm_ioctl_handle_fd(struct sm_port *port, void __user *arg)
 {
 	struct stackmap_handle_fd req;
+	int fd;
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
 	if (req.reserved)
 		return -EINVAL;
-	return sm_handle_fd(port, &req);
+	fd = sm_handle_fd(port, &req);
+	sm_main_flush(port);
+	return fd;
 }
 
 static int sm_main_detach(struct sm_port *port, s32 fd, const struct stackmap_unread *unread)
 {
-	return fd >= STACKMAP_HANDLE_MIN ? sm_handle_detach(port, fd, unread) :
-					   sm_sock_detach(port, fd, unread);
+	int err;
+
+	if (fd < STACKMAP_HANDLE_MIN)
+		return sm_sock_detach(port, fd, unread);
+	err = sm_handle_detach(port, fd, unread);
+	sm_main_flush(port);
+	return err;
 }
 
 static int sm_ioctl_detach(struct sm_port *port, void __user *arg)

@@ -56,6 +56,9 @@ static void sm_port_set_polling(struct sm_port *port, bool polling)
 
 	spin_lock_bh(&port->list_lock);
 	port->polling = polling;
+	/* RLIMIT_NOFILE may have been raised */
+	if (unlikely(!list_empty(&port->waiting)) && sm_sock_handle_is_left(port))
+		list_splice_tail_init(&port->waiting, &port->ready);
 	/* What came while polling was set has woken nobody */
 	if (!polling)
 		wake = !list_empty(&port->ready);

@@ -638,7 +638,8 @@ static bool sm_rx_sock(struct sm_rx *rx, struct sock *sk)
 			set_bit(SM_LISTENING, &rx->ss->bits);
 		if (reqsk_queue_empty(&inet_csk(sk)->icsk_accept_queue)) {
 			/* Somebody else has accepted them, or it became ready for something else */
-		} else if (test_bit(SM_ACCEPTS, &rx->ss->bits) && sm_rx_is_owners(rx->ss)) {
+		} else if (test_bit(SM_ACCEPTS, &rx->ss->bits) && sm_rx_is_owners(rx->ss) &&
+			   !test_and_clear_bit(SM_BY_HAND, &rx->ss->bits)) {
 			sm_sock_accepting(rx->ss);
 		} else {
 			if (!sm_rx_full(rx->port))

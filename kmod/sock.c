@@ -176,6 +176,25 @@ void sm_sock_put_handle(struct sm_port *port, s32 handle, struct sm_sock *was)
 }
 
 /**
+ * sm_sock_handle_gone() - what a handle has had is given up: there may be another one
+ * @port: the port
+ *
+ * Not before its socket or file is, or slots that are sent early would have more than there may be.
+ */
+void sm_sock_handle_gone(struct sm_port *port)
+{
+	bool wake;
+
+	spin_lock_bh(&port->list_lock);
+	port->nhandles--;
+	wake = !list_empty(&port->waiting) && !port->polling;
+	list_splice_tail_init(&port->waiting, &port->ready);
+	spin_unlock_bh(&port->list_lock);
+	if (wake && wq_has_sleeper(port->wait))
+		wake_up_interruptible_poll(port->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+/**
  * sm_sock_link() - have a port find a socket: by its number, and among all it has
  * @ss: the socket
  *
@@ -218,10 +237,6 @@ void sm_sock_unlink(struct sm_sock *ss)
 		list_del_init(&ss->all);
 		list_del_init(&ss->ready);
 		port->nsocks--;
-		if (sm_sock_is_handle(ss)) {
-			port->nhandles--;
-			list_splice_tail_init(&port->waiting, &port->ready);
-		}
 	}
 	spin_unlock_bh(&port->list_lock);
 }

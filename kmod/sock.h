@@ -39,6 +39,7 @@ enum {
 	SM_LISTENED,	/* was, or may have been, a listener while attached */
 	SM_DETACHING,	/* whoever set it frees the structure */
 	SM_ACCEPTS,	/* a listener whose connections come as handles */
+	SM_BY_HAND,	/* ... but for the next, which accept() is to tell of */
 	SM_WAITS,	/* there was none for them: it may be in the port's list of those that wait */
 	SM_ABORT,	/* is to be closed with a reset */
 };
@@ -161,6 +162,7 @@ void sm_sock_accepting(struct sm_sock *ss);
 void sm_sock_wait_for_handle(struct sm_sock *ss);
 void sm_sock_put_empty(struct sm_port *port, struct socket *sock);
 struct socket *sm_sock_get_empty(struct sm_port *port, const struct sock *like);
+void sm_sock_handle_gone(struct sm_port *port);
 s32 sm_sock_get_handle(struct sm_port *port);
 void sm_sock_put_handle(struct sm_port *port, s32 handle, struct sm_sock *was);
 int sm_sock_link(struct sm_sock *ss);
@@ -194,6 +196,7 @@ void sm_unread_put(const struct sm_sock *ss, struct sock *sk, struct sk_buff_hea
 /* attach.c */
 struct sm_sock *sm_sock_new_handle(struct sm_port *port, u64 data);
 void sm_sock_free_handle(struct sm_sock *ss);
+bool sm_sock_handle_is_left(const struct sm_port *port);
 int sm_sock_join(struct sm_sock *ss, struct socket *sock);
 int sm_sock_attach(struct sm_port *port, struct stackmap_attach *a);
 
@@ -202,6 +205,7 @@ u32 sm_handles_accept(struct sm_port *port);
 void sm_handles_close(struct sm_port *port);
 int sm_handle_fd(struct sm_port *port, const struct stackmap_handle_fd *req);
 int sm_handle_detach(struct sm_port *port, s32 handle, const struct stackmap_unread *unread);
+void sm_handle_undo(struct sm_port *port, s32 handle, u32 gen);
 
 /*
  * Whether nothing of an attached socket is exchanged any more: it was closed, is being

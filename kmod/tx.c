@@ -488,8 +488,11 @@ static int sm_tx_end(struct sm_port *port, s32 fd, u32 gen, u16 flags)
 	} else {
 		err = sm_tx_fin_locked(port, ss);
 	}
-	if (err == -EAGAIN)
+	if (err == -EAGAIN) {
 		sm_tx_want_room(port, ss, sk, false);
+		/* It need not have been TCP who refused, so that nobody else may tell: see sm_rx_sending() */
+		sm_sock_ready(ss);
+	}
 	bh_unlock_sock(sk);
 	sock_put(sk);
 	return err;

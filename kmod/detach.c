@@ -90,10 +90,13 @@ static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned
 /* What a handle has of its socket: a reference to its file, or all there is */
 static void sm_detach_sock(struct sm_port *port, struct socket *sock)
 {
-	if (sock->file)
+	if (sock->file) {
+		/* If it is the last reference, that happens as the caller goes back to user space */
+		port->put_file = true;
 		fput(sock->file);
-	else
-		sm_sock_put_empty(port, sock);
+		return;
+	}
+	sm_sock_put_empty(port, sock);
 }
 
 static void sm_detach_free(struct sm_sock *ss, bool put)
@@ -273,16 +276,30 @@ bool sm_sock_close_begin(struct sm_sock *ss, struct sock *sk)
  * sm_sock_close() - a handle's socket goes
  * @ss: from the port's list of those that are to be closed; if it may have been a listener, by a
  *	descriptor of it, a grace period has passed since
+ * @wait: for a thread that has it locked, which may be another process's, for as long as that likes
+ *
+ * Return: whether it was done.
  */
-void sm_sock_close(struct sm_sock *ss)
+bool sm_sock_close(struct sm_sock *ss, bool wait)
 {
 	struct sock *sk = ss->sk;
-	bool put;
+	bool put = false, owned;
 
-	lock_sock(sk);
-	put = sm_detach_end_locked(ss, sk, false);
-	release_sock(sk);
+	if (wait)
+		lock_sock(sk);
+	local_bh_disable();
+	bh_lock_sock(sk);
+	owned = !wait && sock_owned_by_user(sk);
+	if (!owned)
+		put = sm_detach_end_locked(ss, sk, false);
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	if (wait)
+		release_sock(sk);
+	if (owned)
+		return false;
 	sm_detach_free(ss, put);
+	return true;
 }
 
 /*

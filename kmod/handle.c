@@ -14,7 +14,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/net.h>
-#include <net/sock.h>
+#include <net/tcp.h>
 
 #include "port.h"
 #include "trace.h"
@@ -191,10 +191,18 @@ u32 sm_handles_accept(struct sm_port *port)
 	u32 tail = port->rx.tail;
 	struct sm_accepting a;
 	struct sm_sock *ss;
+	bool full = false;
 	int err;
 
-	while (most-- && sm_accepting_next(port, &a)) {
+	while (!full && most-- && sm_accepting_next(port, &a)) {
 		err = sm_handle_accept_from(port, &a, &budget);
+		/* Those that have had nothing come before this one the next time */
+		full = budget <= 0 || !sm_rx_room(port);
+		if (full) {
+			spin_lock_bh(&port->list_lock);
+			list_splice_tail_init(&port->accepting, &port->ready);
+			spin_unlock_bh(&port->list_lock);
+		}
 		rcu_read_lock();
 		ss = rcu_dereference(inet_csk(a.sk)->icsk_ulp_data);
 		if (ss == a.ss && sm_hooks_are_ours(a.sk))
@@ -211,28 +219,60 @@ u32 sm_handles_accept(struct sm_port *port)
 
 /* -------------------------------------------------------------------- close */
 
+/*
+ * shutdown(SHUT_WR). Who has a descriptor of it may be in a system call on it for as long as he likes, with the
+ * socket locked: he is not waited for. Then it is done as inet_shutdown() does it, with memory that is to be had without
+ * sleeping. Returns false if it is to be tried again.
+ */
+static bool sm_handle_shutdown(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	bool owned;
+	gfp_t gfp;
+
+	if (!sock->file) {
+		kernel_sock_shutdown(sock, SHUT_WR);
+		return true;
+	}
+	local_bh_disable();
+	bh_lock_sock(sk);
+	owned = sock_owned_by_user(sk);
+	if (!owned && !((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT))) {
+		gfp = sk->sk_allocation;
+		sk->sk_allocation = GFP_ATOMIC;
+		WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | SEND_SHUTDOWN);
+		READ_ONCE(sk->sk_prot)->shutdown(sk, SEND_SHUTDOWN);
+		sk->sk_allocation = gfp;
+		sk->sk_state_change(sk);
+	}
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	return !owned;
+}
+
 /* Shut down what STACKMAP_TX_FIN was said of. By sync_mutex, a handle and its socket stay */
 static void sm_handles_fin(struct sm_port *port)
 {
-	u32 i;
+	u32 i, left = 0;
 
 	for (i = 0; i < port->nfins; i++) {
 		struct socket *sock = sm_handle_sock(port, port->fins[i].fd, port->fins[i].gen);
 
-		if (!IS_ERR(sock))
-			kernel_sock_shutdown(sock, SHUT_WR);
+		if (!IS_ERR(sock) && !sm_handle_shutdown(sock))
+			port->fins[left++] = port->fins[i];
 	}
-	port->nfins = 0;
+	port->nfins = left;
 }
 
 /**
  * sm_handles_close() - end what STACKMAP_TX_CLOSE and STACKMAP_TX_FIN were said of
  * @port: the port, not locked, with sync_mutex held
+ * @wait: for threads that have one of them locked; else that is left for the next time
  *
  * Not by who cannot wait for a socket's lock, see sm_port_flush(): it is done by the next sync
  * then, or with the port.
  */
-void sm_handles_close(struct sm_port *port)
+void sm_handles_close(struct sm_port *port, bool wait)
 {
 	LIST_HEAD(closing);
 	struct sm_sock *ss;
@@ -249,7 +289,11 @@ void sm_handles_close(struct sm_port *port)
 	while (!list_empty(&closing)) {
 		ss = list_first_entry(&closing, struct sm_sock, ready);
 		list_del_init(&ss->ready);
-		sm_sock_close(ss);
+		if (!sm_sock_close(ss, wait)) {
+			spin_lock_bh(&port->lock);
+			list_add_tail(&ss->ready, &port->closing);
+			spin_unlock_bh(&port->lock);
+		}
 		cond_resched();
 	}
 }

@@ -94,7 +94,7 @@ void sm_port_wake(struct sm_port *port)
 static void sm_port_handles(struct sm_port *port)
 {
 	if (unlikely(port->nfins || !list_empty_careful(&port->closing)))
-		sm_handles_close(port);
+		sm_handles_close(port, false);
 }
 
 /*
@@ -108,7 +108,7 @@ static noinline int sm_port_round_gone(struct sm_port *port, u32 tx_head)
 	do {
 		spin_lock_bh(&port->lock);
 		port->frames.dry = false;
-		more = sm_tx(port, tx_head);
+		more = sm_tx(port, tx_head, true);
 		spin_unlock_bh(&port->lock);
 		if (unlikely(port->reserve.sk))
 			sm_reserve_work(&port->reserve);
@@ -136,7 +136,7 @@ static int sm_port_round(struct sm_port *port, u32 tx_head)
 		begun = sm_claim(port) && nic->ops->begin;
 		if (begun)
 			nic->ops->begin(nic);
-		more = sm_tx(port, tx_head);
+		more = sm_tx(port, tx_head, true);
 		if (begun && nic->ops->doorbell)
 			nic->ops->doorbell(nic);
 		if (nic->claimed)
@@ -300,6 +300,10 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 	 */
 	do {
 		n = sm_port_round(port, tx_head);
+		if (unlikely(port->put_file)) {
+			port->put_file = false;
+			wait_us = 0;
+		}
 		if (unlikely(watch) && sm_port_watched(watch))
 			told |= STACKMAP_TOLD_WATCH;
 		if (n || !wait_us || unlikely(told))
@@ -358,7 +362,7 @@ static bool sm_port_send_committed(struct sm_port *port)
 		spin_lock_bh(&port->lock);
 		port->frames.dry = false;
 		tail = port->tx.tail;
-		more = sm_tx(port, tx_head);
+		more = sm_tx(port, tx_head, false);
 		port->count.early_slots += (port->tx.tail - tail) & port->tx.mask;
 		spin_unlock_bh(&port->lock);
 		cond_resched();

@@ -101,6 +101,7 @@ struct sm_port {
 	u32 refused;			/* slots, since the last sync */
 	bool early;			/* some of the next sync's slots were sent already */
 	struct work_struct early_work;	/* sends them */
+	bool put_file;			/* a handle's: the sync that did is not to wait */
 	u32 nempty;
 	struct socket *empty[SM_SOCKS_FREE]; /* see sm_sock_put_empty() */
 
@@ -206,7 +207,7 @@ static inline bool sm_claim(struct sm_port *port)
 u32 sm_rx(struct sm_port *port, struct list_head *from);
 bool sm_rx_room(const struct sm_port *port);
 void sm_rx_accepted(struct sm_sock *ss, const struct stackmap_accepted *about);
-bool sm_tx(struct sm_port *port, u32 head);
+bool sm_tx(struct sm_port *port, u32 head, bool ends);
 int sm_tx_init(struct sm_port *port);
 
 #endif /* SM_PORT_H */

@@ -247,7 +247,7 @@ void sm_port_close(struct sm_port *port)
 	sm_ports_remove(port);
 	/* Its timer was the last that could queue it */
 	cancel_work_sync(&port->early_work);
-	sm_handles_close(port);
+	sm_handles_close(port, true);
 	sm_sock_detach_all(port);
 	while (port->nempty)
 		sock_release(port->empty[--port->nempty]);

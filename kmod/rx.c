@@ -620,7 +620,7 @@ static bool sm_rx_conn(struct sm_rx *rx, struct sock *sk)
 /* Whether this is the process that attached a listener, so that it can be accepted from by its number */
 static bool sm_rx_is_owners(const struct sm_sock *ss)
 {
-	return current->files == ss->files;
+	return current->files == ss->files && current->tgid == ss->tgid;
 }
 
 /* Returns false when there may be more to deliver */

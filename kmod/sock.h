@@ -184,7 +184,7 @@ void sm_sock_detach_old(struct sm_port *port, s32 fd, const struct sock *sk);
 void sm_sock_detach_stray(struct sock *sk);
 void sm_sock_detach_strays(struct sm_port *port);
 bool sm_sock_close_begin(struct sm_sock *ss, struct sock *sk);
-void sm_sock_close(struct sm_sock *ss);
+bool sm_sock_close(struct sm_sock *ss, bool wait);
 
 /* unread.c */
 void sm_unread_init(struct sm_sock *ss, const struct sock *sk);
@@ -202,7 +202,7 @@ int sm_sock_attach(struct sm_port *port, struct stackmap_attach *a);
 
 /* handle.c */
 u32 sm_handles_accept(struct sm_port *port);
-void sm_handles_close(struct sm_port *port);
+void sm_handles_close(struct sm_port *port, bool wait);
 int sm_handle_fd(struct sm_port *port, const struct stackmap_handle_fd *req);
 int sm_handle_detach(struct sm_port *port, s32 handle, const struct stackmap_unread *unread);
 void sm_handle_undo(struct sm_port *port, s32 handle, u32 gen);

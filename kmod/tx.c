@@ -556,15 +556,22 @@ static bool sm_tx_follows(const struct sm_port *port, u32 next)
 	       !(READ_ONCE(slot->flags) & ~SM_TX_PAYLOAD);
 }
 
+/* Whether the end of a socket comes at once: nobody else has it, or may be in a system call on it */
+static bool sm_tx_ends_alone(const struct sm_sock *ss)
+{
+	return sm_sock_is_handle(ss) && !READ_ONCE(ss->sock->file);
+}
+
 /**
  * sm_tx() - give a part of the transmit ring to TCP
  * @port: the port, locked, with sync_mutex held
  * @head: up to here, checked to be in [0, nslots)
+ * @ends: what FIN and CLOSE ask for is done after this, and not by a later sync
  *
  * Return: whether there is more. The caller lets softirqs run in between, and
  * charges what there may be in port->reserve.
  */
-bool sm_tx(struct sm_port *port, u32 head)
+bool sm_tx(struct sm_port *port, u32 head, bool ends)
 {
 	struct sm_tx_batch *b = port->batch;
 	struct sm_sock *ss;
@@ -586,7 +593,8 @@ bool sm_tx(struct sm_port *port, u32 head)
 		if (!ret) {
 			u16 flags = b->slot[b->n - 1].flags;
 			/* (tcp_send_fin() adds a FIN to what is not sent yet) */
-			bool more = (flags & STACKMAP_TX_MORE) || b->last ||
+			bool more = (flags & STACKMAP_TX_MORE) ||
+				    (b->last && ends && sm_tx_ends_alone(ss)) ||
 				    ((b->n == SM_TX_BATCH || (flags & STACKMAP_TX_ACKED)) &&
 				     next != head && sm_tx_follows(port, next));
 

@@ -63,7 +63,9 @@ void stackmap_run_credit_(struct stackmap_port *port)
 		if (info->close) {
 			if (!stackmap_tx_reserve(port))
 				return;
-			stackmap_commit_(port, (int)fd, 0, 0, STACKMAP_TX_CLOSE, info->close);
+			stackmap_commit_(port, (int)fd, 0, 0,
+					 STACKMAP_TX_CLOSE | (info->abort ? STACKMAP_TX_ABORT : 0),
+					 info->close);
 			info->close = 0;
 			delete(port, fd);
 			continue;
@@ -118,11 +120,12 @@ void stackmap_refused_credit_(struct stackmap_conn *conn, uint64_t credit)
 }
 
 /* A handle that no connection has any more is to be given up as soon as there is a slot */
-void stackmap_want_close_(struct stackmap_port *port, int handle, uint32_t gen)
+void stackmap_want_close_(struct stackmap_port *port, int handle, uint32_t gen, uint32_t flags)
 {
 	struct stackmap_fdinfo *info = stackmap_info_at_(port, handle);
 
 	info->close = gen;
+	info->abort = flags & STACKMAP_TX_ABORT;
 	if (!info->listed)
 		append(port, (uint32_t)handle);
 }

@@ -80,7 +80,7 @@ void stackmap_close_handle_(struct stackmap_port *port, int handle, uint32_t gen
 	if (stackmap_tx_reserve(port))
 		stackmap_commit_(port, handle, 0, 0, STACKMAP_TX_CLOSE | flags, gen);
 	else if (stackmap_gen_at_(port, handle))
-		stackmap_want_close_(port, handle, gen);
+		stackmap_want_close_(port, handle, gen, flags);
 }
 
 /* A FIN behind what is in the ring. Returns false when there is no slot for it */

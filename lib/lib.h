@@ -13,7 +13,7 @@
  *	linger			clock list credit end
  *	schedule		heir list queue handle linger
  *	refuse			list queue credit handle schedule
- *	rx			handle schedule
+ *	rx			handle linger schedule
  *	send			list park queue schedule
  *	sync			clock park credit linger schedule refuse
  *	attach			heir credit handle
@@ -108,6 +108,7 @@ struct stackmap_bufinfo {
  * @prev: likewise
  * @fd: of a handle: its descriptor + 1, or 0 if none was made
  * @close: of a handle: it is to be closed, and this was its gen; else 0. There is no connection any more
+ * @abort: with a reset
  * @listed: it is in that list
  * @pause: take all credit away before that
  * @bounded: it has not all the credit there is
@@ -119,6 +120,7 @@ struct stackmap_fdinfo {
 	uint32_t prev;
 	uint32_t fd;
 	uint32_t close;
+	bool abort;
 	bool listed;
 	bool pause;
 	bool bounded;
@@ -351,7 +353,7 @@ void stackmap_settle_returns_(struct stackmap_port *port);
 void stackmap_run_credit_(struct stackmap_port *port);
 void stackmap_drop_credit_(struct stackmap_port *port, int fd);
 void stackmap_refused_credit_(struct stackmap_conn *conn, uint64_t credit);
-void stackmap_want_close_(struct stackmap_port *port, int handle, uint32_t gen);
+void stackmap_want_close_(struct stackmap_port *port, int handle, uint32_t gen, uint32_t flags);
 
 /* handle.c */
 int stackmap_reserve_fd_(struct stackmap_port *port, int fd);

@@ -284,6 +284,7 @@ void stackmap_close(struct stackmap_port *port)
 		if (port->map != MAP_FAILED)
 			munmap(port->map, port->reg.map_size);
 		port->tx_sent = port->tx_cur;
+		port->tx_limit = port->tx_cur;
 		if (port->bufs)
 			close_conns(port);
 	} else {

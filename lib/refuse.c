@@ -74,8 +74,8 @@ void stackmap_settle_refused_(struct stackmap_port *port)
 			/* it was closed since */
 		} else if (slot->flags & STACKMAP_TX_CLOSE) {
 			/* a thread was in a system call on it; what else there is means that it has gone */
-			if (slot->err == EAGAIN)
-				stackmap_want_close_(port, slot->fd, slot->gen);
+			if (slot->err == EAGAIN && stackmap_gen_at_(port, slot->fd))
+				stackmap_want_close_(port, slot->fd, slot->gen, slot->flags);
 		} else if (slot->fd >= 0) {
 			port->refused_left++;
 			port->refused_cur = i;

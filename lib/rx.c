@@ -10,8 +10,15 @@ static bool is_wanted(struct stackmap_port *port, const struct stackmap_slot *sl
 	const struct stackmap_accepted *about = stackmap_rx_accepted(port, slot);
 	const uint32_t *gen = about ? stackmap_gen_at_(port, about->fd) : NULL;
 
-	if ((!about || (gen && *gen == about->gen)) && !stackmap_reserve_fd_(port, slot->fd))
+	struct stackmap_conn **at;
+
+	if ((!about || (gen && *gen == about->gen)) && !stackmap_reserve_fd_(port, slot->fd)) {
+		/* who had this handle was closed by the same sync, and has not had its turn since */
+		at = stackmap_conn_at_(port, slot->fd);
+		if (*at && ((*at)->state & CONN_CLOSED))
+			stackmap_linger_end_(*at);
 		return true;
+	}
 	stackmap_close_handle_(port, slot->fd, slot->gen, STACKMAP_TX_ABORT);
 	return false;
 }

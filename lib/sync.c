@@ -17,6 +17,7 @@ static int do_sync_watch(struct stackmap_port *port, uint32_t flags,
 	struct stackmap_sync req = {
 		.flags = flags, .wait_us = wait_us, .watch = watch,
 	};
+	uint32_t sent;
 	int gone = 0;
 
 	/* behind all payload, lest it comes between slots of one write */
@@ -27,6 +28,7 @@ static int do_sync_watch(struct stackmap_port *port, uint32_t flags,
 		port->wake_seen = 1;
 	port->rx_ring->head = port->rx_cur;
 	port->tx_ring->head = port->tx_cur;
+	sent = port->tx_cur;
 	/* without its interface the port has sent what was in the ring */
 	if (ioctl(port->fd, STACKMAP_IOC_SYNC, &req) < 0) {
 		if (errno != ENODEV)
@@ -38,8 +40,8 @@ static int do_sync_watch(struct stackmap_port *port, uint32_t flags,
 	if (__builtin_expect(port->returns, 0))
 		stackmap_settle_returns_(port);
 	stackmap_settle_refused_(port);
-	/* nothing unsent is in the ring any more */
-	port->tx_sent = port->tx_cur;
+	/* nothing unsent is in the ring any more, but for what was just put there */
+	port->tx_sent = sent;
 	if (++port->batch == 0)
 		port->batch = 1;
 	if (__builtin_expect(port->control_first, 0))

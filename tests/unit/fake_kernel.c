@@ -932,12 +932,16 @@ void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd,
 		return __real_mmap(addr, len, prot, flags, fd, off);
 	if (fails(&fk.mmap_errno))
 		return MAP_FAILED;
-	return len == fk.reg.map_size && !off ? fk.map : MAP_FAILED;
+	if (len != fk.reg.map_size || off)
+		return MAP_FAILED;
+	mprotect(fk.map, len, PROT_READ | PROT_WRITE);
+	return fk.map;
 }
 
 int __wrap_munmap(void *addr, size_t len)
 {
-	return addr == fk.map ? 0 : __real_munmap(addr, len);
+	/* Who writes to it afterwards is to be seen; it goes with the file */
+	return addr == fk.map ? mprotect(fk.map, len, PROT_NONE) : __real_munmap(addr, len);
 }
 
 int __wrap_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *ts,

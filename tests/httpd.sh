@@ -137,7 +137,7 @@ stop
 
 # accept() without a descriptor, and connections wait: it neither ends nor spins
 inside "printf '#!/bin/sh\nexec $httpd \"\$@\"\n' >/tmp/limited"
-httpd=/tmp/limited start --spin 0
+httpd=/tmp/limited start --spin 0 --descriptors
 limit() { inside "prlimit --pid \$(pidof ${httpd##*/}) --nofile=$1:"; }
 limit "\$((\$(ls /proc/\$(pidof ${httpd##*/})/fd | wc -l) + 1))"
 ok '(it may open one more)'

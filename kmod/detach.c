@@ -91,8 +91,6 @@ static bool sm_detach_end_locked(struct sm_sock *ss, struct sock *sk, bool owned
 static void sm_detach_sock(struct sm_port *port, struct socket *sock)
 {
 	if (sock->file) {
-		/* If it is the last reference, that happens as the caller goes back to user space */
-		port->put_file = true;
 		fput(sock->file);
 		return;
 	}
@@ -298,6 +296,9 @@ bool sm_sock_close(struct sm_sock *ss, bool wait)
 		release_sock(sk);
 	if (owned)
 		return false;
+	/* If it is the last reference, that is closed as the caller goes back to user space */
+	if (ss->sock->file)
+		ss->port->put_file = true;
 	sm_detach_free(ss, put);
 	return true;
 }

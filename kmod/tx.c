@@ -386,6 +386,22 @@ static __always_inline int sm_tx_lookup(struct sm_port *port, s32 fd, u32 gen,
 	return sm_sock_hold(*ss, *sk) ? 0 : -EBADF;
 }
 
+/*
+ * Whether a request of a socket has to wait, and why: behind what was refused and is not sent yet (unless not
+ * @in_order), or for a thread that is in a system call on it
+ */
+static bool sm_tx_must_wait(struct sm_port *port, const struct sm_sock *ss, const struct sock *sk,
+			    bool in_order)
+{
+	if (in_order && ss->marks.refused == port->sync_no)
+		port->batch->why = STACKMAP_REFUSED_ORDER;
+	else if (sock_owned_by_user(sk))
+		port->batch->why = STACKMAP_REFUSED_LOCKED;
+	else
+		return false;
+	return true;
+}
+
 /* A mark behind all that was sent. Returns 0 or a negative errno */
 static int sm_tx_mark(struct sm_port *port, s32 fd, u32 gen)
 {
@@ -397,10 +413,7 @@ static int sm_tx_mark(struct sm_port *port, s32 fd, u32 gen)
 	if (err)
 		return err;
 	bh_lock_sock(sk);
-	if (sock_owned_by_user(sk) || ss->marks.refused == port->sync_no) {
-		/* Behind what was refused, and that is not sent yet */
-		port->batch->why = ss->marks.refused == port->sync_no ? STACKMAP_REFUSED_ORDER :
-								  STACKMAP_REFUSED_LOCKED;
+	if (sm_tx_must_wait(port, ss, sk, true)) {
 		sm_tx_want_room(port, ss, sk, false);
 		err = -EAGAIN;
 	} else if (sm_sock_is_gone(ss, sk)) {
@@ -478,10 +491,7 @@ static int sm_tx_end(struct sm_port *port, s32 fd, u32 gen, u16 flags)
 	bh_lock_sock(sk);
 	if (!sm_sock_is_handle(ss)) {
 		err = -EINVAL;
-	} else if (sock_owned_by_user(sk) ||
-		   (!(flags & STACKMAP_TX_ABORT) && ss->marks.refused == port->sync_no)) {
-		port->batch->why = ss->marks.refused == port->sync_no ? STACKMAP_REFUSED_ORDER :
-								  STACKMAP_REFUSED_LOCKED;
+	} else if (sm_tx_must_wait(port, ss, sk, !(flags & STACKMAP_TX_ABORT))) {
 		err = -EAGAIN;
 	} else if (flags & STACKMAP_TX_CLOSE) {
 		err = sm_tx_close_locked(ss, sk, flags);

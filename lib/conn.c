@@ -52,6 +52,7 @@ int stackmap_conn_adopt(struct stackmap_conn *conn, struct stackmap_port *port, 
 		errno = ENOMEM;
 		return -1;
 	}
+	stackmap_linger_evict_(port, req.fd);
 	*stackmap_gen_at_(port, req.fd) = req.gen;
 	begin(conn, port, req.fd, req.gen);
 	close(fd);

@@ -373,6 +373,7 @@ void stackmap_close_now_(struct stackmap_conn *conn);
 /* linger.c */
 struct stackmap_conn *stackmap_linger_(struct stackmap_conn *conn);
 void stackmap_linger_end_(struct stackmap_conn *conn);
+void stackmap_linger_evict_(struct stackmap_port *port, int fd);
 void stackmap_linger_expire_(struct stackmap_port *port);
 
 /* schedule.c */

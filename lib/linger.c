@@ -62,6 +62,18 @@ void stackmap_linger_end_(struct stackmap_conn *conn)
 	free(linger);
 }
 
+/*
+ * The kernel has given this handle to another connection: who lingers there was closed by the sync before, or
+ * as its slots were sent early, and has not had its turn since
+ */
+void stackmap_linger_evict_(struct stackmap_port *port, int fd)
+{
+	struct stackmap_conn *conn = *stackmap_conn_at_(port, fd);
+
+	if (conn && (conn->state & CONN_CLOSED))
+		stackmap_linger_end_(conn);
+}
+
 /* Give up those that have lingered for too long */
 void stackmap_linger_expire_(struct stackmap_port *port)
 {

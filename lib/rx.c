@@ -10,13 +10,8 @@ static bool is_wanted(struct stackmap_port *port, const struct stackmap_slot *sl
 	const struct stackmap_accepted *about = stackmap_rx_accepted(port, slot);
 	const uint32_t *gen = about ? stackmap_gen_at_(port, about->fd) : NULL;
 
-	struct stackmap_conn **at;
-
 	if ((!about || (gen && *gen == about->gen)) && !stackmap_reserve_fd_(port, slot->fd)) {
-		/* who had this handle was closed by the same sync, and has not had its turn since */
-		at = stackmap_conn_at_(port, slot->fd);
-		if (*at && ((*at)->state & CONN_CLOSED))
-			stackmap_linger_end_(*at);
+		stackmap_linger_evict_(port, slot->fd);
 		return true;
 	}
 	stackmap_close_handle_(port, slot->fd, slot->gen, STACKMAP_TX_ABORT);
@@ -57,7 +52,7 @@ bool stackmap_rx_event_(struct stackmap_port *port,
 		return false;
 	/* the kernel has the listener's there */
 	if (stackmap_is_handle_(slot->fd))
-		((struct stackmap_slot *)(uintptr_t)slot)->data =
+		port->rx_slots[slot - port->rx_slots].data =
 			(uintptr_t)*stackmap_conn_at_(port, slot->fd);
 	return true;
 }

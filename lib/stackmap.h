@@ -356,10 +356,11 @@ uint32_t stackmap_attach(struct stackmap_port *port, int fd, uint64_t cookie);
  * @fd: a listener. It stays the caller's
  * @cookie: comes back as slot->data in its receive slots, and in those with STACKMAP_RX_ACCEPTED
  *
- * As stackmap_attach(), but that no STACKMAP_RX_ACCEPT comes, after which to call accept(): each
- * connection comes with a slot of its own, with STACKMAP_RX_ACCEPTED, is attached already, and has no
- * descriptor. stackmap_accept() takes it, stackmap_refuse() closes it: one of the two is to be called for each. Three
- * system calls are saved, and a file. No more of them are open at one time than the process may have descriptors
+ * As stackmap_attach(), but that STACKMAP_RX_ACCEPT, after which to call accept(), comes only where
+ * accept() has an error to tell that may last, or another process than the one that attached it syncs. Each
+ * connection comes with a slot of its own, with STACKMAP_RX_ACCEPTED, is attached already, and has no descriptor.
+ * stackmap_accept() takes it, stackmap_refuse() closes it: one of the two is to be called for each. Three system
+ * calls are saved, and a file. No more of them are open on a port at one time than the process may have descriptors
  * (RLIMIT_NOFILE); the rest wait in the listener's queue.
  *
  * Return: as stackmap_attach(); and EINVAL: it does not listen, or the module is older than 0.2.

@@ -31,7 +31,9 @@ static bool progress(struct conn *conn)
 static void look(struct conn *conn, unsigned int *evict)
 {
 	uint32_t idle = server.tick - conn->seen;
-	uint32_t most = conn->shut ? server.linger_ticks : server.idle_ticks;
+	/* Our FIN may still wait behind what a slow reader has to get */
+	bool done = conn->shut && !stackmap_conn_unsent(&conn->sm);
+	uint32_t most = done ? server.linger_ticks : server.idle_ticks;
 
 	if (*evict && idle >= EVICT_TICKS && !conn->busy && !stackmap_conn_unsent(&conn->sm)) {
 		(*evict)--;

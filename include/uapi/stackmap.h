@@ -259,7 +259,7 @@ struct stackmap_ring {
 
 /*
  * Numbers from here on name sockets of a port that have no descriptor: no descriptor is so large. They are
- * the port's, whoever syncs it, and are closed with it. There are as many as the process that syncs may have
+ * the port's, whoever syncs it, and are closed with it. Each port has as many as the process that syncs may have
  * descriptors (RLIMIT_NOFILE), and at most STACKMAP_HANDLES_MAX; beyond that, connections wait in their listener
  */
 #define STACKMAP_HANDLE_MIN	0x40000000
@@ -351,7 +351,8 @@ struct stackmap_register {
 /* With STACKMAP_IOC_ATTACH */
 /*
  * @fd is a listener. Its connections are accepted in syncs of this process, and attached under handles: see
- * STACKMAP_RX_ACCEPTED. No STACKMAP_RX_ACCEPT is told then
+ * STACKMAP_RX_ACCEPTED. STACKMAP_RX_ACCEPT is told only in syncs of another process, and where accept() has an error to
+ * tell that may last
  */
 #define STACKMAP_ATTACH_ACCEPT	0x1
 /* @fd is no listener. It is attached under a handle, which has the socket as another descriptor would */
@@ -368,7 +369,8 @@ struct stackmap_register {
  *
  * Errors: EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or MPTCP), EBUSY (an upper
  * layer such as kTLS or a sockmap uses the socket), EALREADY (it is attached
- * to a port), EINVAL (also a flag that is not for such a socket), EMFILE (no handle is left), ENOTCONN (neither listening, connecting nor connected),
+ * to a port), EINVAL (also a flag that is not for such a socket), EMFILE (no handle
+ * is left), ENOTCONN (neither listening, connecting nor connected),
  * ENODEV (the port's interface is gone), ENXIO (the file is no port), ENOMEM, EACCES or
  * another errno of a security module that does not let the caller send or receive on it.
  * A plain close() detaches: a socket whose number does not name it any more in the process

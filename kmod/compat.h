@@ -184,6 +184,57 @@ int sm_tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size);
 #endif
 #endif
 
+/* ------------------------------------------ sending with a ubuf_info */
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+struct ubuf_info_ops {
+	void (*complete)(struct sk_buff *skb, struct ubuf_info *ubuf, bool success);
+};
+#endif
+
+/* As io_uring sets up its own (io_alloc_notif()): TCP's clones of the sk_buff refer to the payload, too */
+static inline void sm_ubuf_init(struct ubuf_info *ubuf, const struct ubuf_info_ops *ops)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+	ubuf->callback = ops->complete;
+#else
+	ubuf->ops = ops;
+#endif
+	ubuf->flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
+}
+
+/*
+ * The function of a message that makes fragments of it was told the socket before 6.11, and charged
+ * it itself. SM_SG_FROM_ITER() makes of a function that fills an sk_buff the one that fits.
+ */
+typedef int sm_sg4_fn(struct sock *sk, struct sk_buff *skb, struct iov_iter *from, size_t length);
+
+static inline void sm_sg_charge(struct sock *sk, struct sk_buff *skb, unsigned int before)
+{
+	sk_wmem_queued_add(sk, skb->truesize - before);
+	if (!skb_zcopy_pure(skb))
+		sk_mem_charge(sk, skb->truesize - before);
+}
+
+#define SM_SG_FROM_ITER(name, fill)						\
+	static __maybe_unused int name##3(struct sk_buff *skb, struct iov_iter *from,	\
+					  size_t length)			\
+	{									\
+		return fill(skb, from, length);					\
+	}									\
+	static __maybe_unused int name##4(struct sock *sk, struct sk_buff *skb,	\
+					  struct iov_iter *from, size_t length)	\
+	{									\
+		unsigned int before = skb->truesize;				\
+		int ret = fill(skb, from, length);				\
+										\
+		sm_sg_charge(sk, skb, before);					\
+		return ret;							\
+	}									\
+	static typeof(((struct msghdr *)NULL)->sg_from_iter) const name =	\
+		_Generic(((struct msghdr *)NULL)->sg_from_iter,			\
+			 sm_sg4_fn * : name##4, default : name##3)
+
 /* ----------------------------------------------- bits of an Internet socket */
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)

@@ -109,8 +109,8 @@ void sm_detail_fill(struct sm_port *port, struct stackmap_detail *d)
 	d->away_ns = c->away_ns;
 	d->rx_waiting = sm_ring_distance(&port->rx, READ_ONCE(port->rx.shared->head), port->rx.tail);
 	d->tx_waiting = sm_ring_distance(&port->tx, port->tx.tail, READ_ONCE(port->tx.shared->head));
+	d->memory = (u64)(port->pinned.pages + port->memory_pages) << PAGE_SHIFT;
 	spin_unlock_bh(&port->lock);
-	d->memory = (u64)port->pinned.pages << PAGE_SHIFT;
 }
 
 /**
@@ -124,17 +124,19 @@ void sm_info_show(struct seq_file *seq, struct sm_port *port)
 {
 	const struct stackmap_register *reg = &port->reg;
 	struct stackmap_stats stats;
+	unsigned long pages;
 	bool gone;
 
 	spin_lock_bh(&port->lock);
 	sm_info_stats(port, &stats);
 	gone = !port->nic.dev;
+	pages = port->pinned.pages + port->memory_pages;
 	spin_unlock_bh(&port->lock);
 	seq_printf(seq, "stackmap-ifindex:\t%u%s\n", reg->ifindex, gone ? " (gone)" : "");
 	seq_printf(seq, "stackmap-queue:\t%u\n", reg->queue);
 	seq_printf(seq, "stackmap-nic:\t%s\n", reg->nic == STACKMAP_NIC_VIRTIO ? "virtio" : "napi");
 	seq_printf(seq, "stackmap-sockets:\t%llu\n", stats.sockets);
-	seq_printf(seq, "stackmap-memory:\t%lu kB\n", port->pinned.pages << (PAGE_SHIFT - 10));
+	seq_printf(seq, "stackmap-memory:\t%lu kB\n", pages << (PAGE_SHIFT - 10));
 	seq_printf(seq, "stackmap-buffers:\t%u user %llu pool %llu flight %llu nic %llu\n",
 		   reg->frames, stats.frames_user, stats.frames_pool, stats.frames_flight,
 		   stats.frames_nic);

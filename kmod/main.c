@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 
 #include "info.h"
+#include "memory.h"
 #include "port.h"
 #include "stackmap_version.h"
 
@@ -164,6 +165,29 @@ static int sm_ioctl_detach(struct sm_port *port, void __user *arg)
 	return sm_main_detach(port, d.fd, &u);
 }
 
+static int sm_ioctl_memory(struct sm_port *port, void __user *arg)
+{
+	struct stackmap_memory req;
+	int err;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if ((req.flags & ~STACKMAP_MEMORY_FORGET) || memchr_inv(req.reserved, 0, sizeof(req.reserved)))
+		return -EINVAL;
+	if (req.flags)
+		return req.addr || req.len ? -EINVAL : sm_memory_remove(port, req.id);
+	if (req.id)
+		return -EINVAL;
+	err = sm_memory_add(port, &req);
+	if (err)
+		return err;
+	if (copy_to_user(arg, &req, sizeof(req))) {
+		sm_memory_remove(port, req.id);
+		return -EFAULT;
+	}
+	return 0;
+}
+
 static int sm_ioctl_info(void __user *arg)
 {
 	struct stackmap_info info;
@@ -232,6 +256,8 @@ static long sm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return 0;
 	case STACKMAP_IOC_HANDLE_FD:
 		return port ? sm_ioctl_handle_fd(port, uarg) : -ENXIO;
+	case STACKMAP_IOC_MEMORY:
+		return port ? sm_ioctl_memory(port, uarg) : -ENXIO;
 	case STACKMAP_IOC_PORT:
 		return port ? sm_ioctl_port(port, uarg) : -ENXIO;
 	default:
@@ -289,9 +315,12 @@ static int __init sm_init(void)
 {
 	int err;
 
-	err = sm_hooks_init();
+	err = sm_memory_init();
 	if (err)
 		return err;
+	err = sm_hooks_init();
+	if (err)
+		goto exit_memory;
 	err = sm_ports_init();
 	if (err)
 		goto exit_hooks;
@@ -308,6 +337,8 @@ exit_ports:
 	sm_ports_exit();
 exit_hooks:
 	sm_hooks_exit();
+exit_memory:
+	sm_memory_exit();
 	return err;
 }
 
@@ -317,6 +348,7 @@ static void __exit sm_exit(void)
 	sm_virtio_exit();
 	sm_ports_exit();
 	sm_hooks_exit();
+	sm_memory_exit();
 }
 
 module_init(sm_init);

@@ -12,6 +12,7 @@
  *   rx.c, tx.c  from TCP to receive slots, from transmit slots to TCP
  *   attach.c, detach.c, unread.c, hooks.c, acked.c, sock.c  a port's sockets
  *   nic_napi.c, drivers.c, virtio/                NICs, as nic.h has them
+ *   memory.c    memory of the application that it sends from
  *   frame.c, limits.c, lsm.c                      buffers; memory, and what may be had of it; LSMs
  *
  * Each uses only those below it (tests/layers.sh).
@@ -65,6 +66,7 @@ enum {
 	SM_WOKEN,		/* none */
 };
 
+struct sm_memory;
 struct sm_tx_batch;
 
 /**
@@ -113,6 +115,8 @@ struct sm_port {
 	struct sm_ring tx;
 	struct stackmap_stats stats;
 	struct sm_counts count;
+	struct sm_memory *memory[STACKMAP_MEMORIES]; /* by the numbers that slots have */
+	unsigned long memory_pages;	/* of all of it */
 	bool held;			/* the NIC was claimed, and it is not counted yet that it is no more */
 	unsigned long drained;		/* jiffies: when the NIC was last seen to have no more */
 	unsigned long stall;		/* jiffies */

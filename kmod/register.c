@@ -12,6 +12,7 @@
 #include <linux/vmalloc.h>
 
 #include "lsm.h"
+#include "memory.h"
 #include "trace.h"
 
 #define SM_RING_DEFAULT		1024
@@ -249,6 +250,7 @@ void sm_port_close(struct sm_port *port)
 	cancel_work_sync(&port->early_work);
 	sm_handles_close(port, true);
 	sm_sock_detach_all(port);
+	sm_memory_close(port);
 	while (port->nempty)
 		sock_release(port->empty[--port->nempty]);
 	sm_port_free(port);

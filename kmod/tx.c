@@ -9,7 +9,8 @@
  * GFP_NOWAIT for the while (not GFP_ATOMIC: the reserves are not for what a user
  * sends). A socket not owned by a thread has no backlog, so tcp_sendmsg_locked()
  * has none to flush either. A write that might exceed a memory cgroup's limit is left
- * until the caller has charged it where it may sleep (see limits.c).
+ * until the caller has charged it where it may sleep (see limits.c). Slots may name
+ * memory of the application instead of frames (see memory.c), also in one write with some.
  *
  * Requests without payload (a mark, credit, a buffer that is returned) are each dealt
  * with alone, in their place among the others.
@@ -23,17 +24,23 @@
 #include <linux/uio.h>
 #include <net/tcp.h>
 
+#include "memory.h"
 #include "port.h"
 #include "trace.h"
 
-/* What a slot with payload may ask for */
+/* What a slot with payload of a frame may ask for; one of memory likewise */
 #define SM_TX_PAYLOAD	(STACKMAP_TX_KEEP | STACKMAP_TX_MORE | STACKMAP_TX_ACKED)
 
+/* Pieces of a write: frames, and what is one slot more of memory */
+#define SM_TX_PIECES	(SM_TX_BATCH + SM_MEMORY_PIECES)
+
 struct sm_tx_slot {
+	struct sm_memory *memory; /* that the payload is in, or NULL: it is in a frame */
+	u64 at;		/* where in the memory */
 	u32 frame;
 	u32 idle;	/* frame that takes its place in the slot, or SM_NO_FRAME */
+	u32 len;
 	u16 off;
-	u16 len;
 	u16 flags;
 };
 
@@ -42,14 +49,18 @@ struct sm_tx_batch {
 	s32 fd;
 	u32 gen;
 	u32 n;
+	u32 pieces;
 	u32 bytes;
+	u32 pages;	/* that the bytes which are in memory may be, for how much a round does */
 	u32 idles;	/* slots with an idle frame */
+	struct sm_memory *memory; /* of all its slots that are of memory; NULL: none is */
 	bool copy;	/* no idle frames are left: TCP has to copy */
+	bool cut;	/* what follows it is of the same socket, and did not go with it */
 	bool last;	/* a FIN or the close of the socket follows: it goes in the same segment */
 	u8 why;		/* STACKMAP_REFUSED_*, of what is refused with EAGAIN */
 	struct sm_tx_slot slot[SM_TX_BATCH];
 	union {
-		struct bio_vec bvec[SM_TX_BATCH];
+		struct bio_vec bvec[SM_TX_PIECES];
 		struct kvec kvec[SM_TX_BATCH];
 	};
 };
@@ -102,17 +113,44 @@ static void sm_tx_refuse(struct sm_port *port, struct stackmap_slot *slot, s32 f
 	trace_stackmap_refuse(port, fd, why, err, len);
 }
 
+/* Likewise, of one with memory */
+static bool sm_tx_read_memory(struct sm_port *port, const struct stackmap_slot *slot,
+			      struct sm_tx_slot *s)
+{
+	s->memory = sm_memory_of(port, READ_ONCE(slot->buf));
+	s->at = READ_ONCE(slot->data);
+	s->len |= (u32)s->off << 16;
+	return s->memory && s->len && s->len <= STACKMAP_TX_MEMORY_MAX &&
+	       sm_memory_has(s->memory, s->at, s->len) &&
+	       !(s->flags & ~(SM_TX_PAYLOAD | STACKMAP_TX_MEMORY));
+}
+
 /* Read a slot into @s. Returns false when it has no payload that may be sent */
 static bool sm_tx_read(struct sm_port *port, const struct stackmap_slot *slot,
 		       struct sm_tx_slot *s)
 {
-	s->frame = sm_frame_of_user(&port->frames, READ_ONCE(slot->buf));
 	s->off = READ_ONCE(slot->off);
 	s->len = READ_ONCE(slot->len);
 	s->flags = READ_ONCE(slot->flags);
 	s->idle = SM_NO_FRAME;
+	s->memory = NULL;
+	if (unlikely(s->flags & STACKMAP_TX_MEMORY))
+		return sm_tx_read_memory(port, slot, s);
+	s->frame = sm_frame_of_user(&port->frames, READ_ONCE(slot->buf));
 	return s->frame != SM_NO_FRAME && s->len && s->off + s->len <= SM_FRAME_SIZE &&
 	       !(s->flags & ~SM_TX_PAYLOAD);
+}
+
+/* Whether a slot with memory can go in the write that is collected; if so, it does */
+static bool sm_tx_add_memory(struct sm_tx_batch *b, const struct sm_tx_slot *s)
+{
+	if (b->copy || (b->memory && b->memory != s->memory) ||
+	    b->pieces > ARRAY_SIZE(b->bvec) - SM_MEMORY_PIECES)
+		return false;
+	b->memory = s->memory;
+	b->pieces += sm_memory_pieces(s->memory, s->at, s->len, &b->bvec[b->pieces]);
+	b->pages += s->len >> PAGE_SHIFT;
+	return true;
 }
 
 /*
@@ -127,9 +165,13 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 	u32 i = port->tx.tail;
 
 	b->n = 0;
+	b->pieces = 0;
 	b->bytes = 0;
+	b->pages = 0;
 	b->idles = 0;
+	b->memory = NULL;
 	b->copy = false;
+	b->cut = false;
 	b->last = false;
 	do {
 		const struct stackmap_slot *slot = &port->tx.shared->slots[i];
@@ -145,6 +187,17 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 			b->last = s->flags & (STACKMAP_TX_FIN | STACKMAP_TX_CLOSE);
 			break;
 		}
+		if (unlikely(s->memory)) {
+			if (!sm_tx_add_memory(b, s)) {
+				b->cut = true;
+				break;
+			}
+			goto added;
+		}
+		if (unlikely(b->pieces == ARRAY_SIZE(b->bvec))) {
+			b->cut = true;
+			break;
+		}
 		if (!(s->flags & STACKMAP_TX_KEEP) && !b->copy) {
 			s->idle = sm_frame_get(&port->frames, SM_SENDING);
 			if (s->idle == SM_NO_FRAME && b->n)
@@ -157,13 +210,15 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 			}
 		}
 		if (b->copy) {
-			b->kvec[b->n].iov_base =
+			b->kvec[b->pieces].iov_base =
 				sm_frame_addr(&port->frames, s->frame) + s->off;
-			b->kvec[b->n].iov_len = s->len;
+			b->kvec[b->pieces].iov_len = s->len;
 		} else {
-			bvec_set_page(&b->bvec[b->n], port->frames.tab[s->frame].page,
+			bvec_set_page(&b->bvec[b->pieces], port->frames.tab[s->frame].page,
 				      s->len, s->off);
 		}
+		b->pieces++;
+added:
 		b->bytes += s->len;
 		b->n++;
 		i = (i + 1) & port->tx.mask;
@@ -253,10 +308,13 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 	if (more)
 		msg.msg_flags |= MSG_MORE;
 	if (b->copy) {
-		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, b->kvec, b->n, b->bytes);
+		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, b->kvec, b->pieces, b->bytes);
 	} else {
-		msg.msg_flags |= MSG_SPLICE_PAGES;
-		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, b->bvec, b->n, b->bytes);
+		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, b->bvec, b->pieces, b->bytes);
+		if (unlikely(b->memory))
+			sm_memory_message(b->memory, &msg);
+		else
+			msg.msg_flags |= MSG_SPLICE_PAGES;
 	}
 
 	bh_lock_sock(sk);
@@ -275,10 +333,10 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 */
 		b->why = STACKMAP_REFUSED_ORDER;
 		ret = -EAGAIN;
-	} else if (unlikely(!sm_reserve_fits(sk, b->bytes, b->n))) {
+	} else if (unlikely(!sm_reserve_fits(sk, b->bytes, b->pieces))) {
 		memory = true;
 		ret = -ENOBUFS;
-		if (sm_reserve_want(&port->reserve, sk, b->bytes, b->n))
+		if (sm_reserve_want(&port->reserve, sk, b->bytes, b->pieces))
 			goto unlock;
 		b->why = STACKMAP_REFUSED_MEMORY;
 		ret = -EAGAIN;
@@ -366,7 +424,12 @@ static void sm_tx_settle(struct sm_port *port, int ret)
 			}
 		}
 		if (taken < s->len) {
-			slot->off = s->off + taken;
+			if (s->memory) {
+				slot->data = s->at + taken;
+				slot->off = (s->len - taken) >> 16;
+			} else {
+				slot->off = s->off + taken;
+			}
 			slot->len = s->len - taken;
 			sm_tx_refuse(port, slot, b->fd, s->len - taken, s->flags, err, taken);
 		}
@@ -562,8 +625,11 @@ static bool sm_tx_follows(const struct sm_port *port, u32 next)
 {
 	const struct stackmap_slot *slot = &port->tx.shared->slots[next];
 
-	return READ_ONCE(slot->fd) == port->batch->fd && READ_ONCE(slot->len) &&
-	       !(READ_ONCE(slot->flags) & ~SM_TX_PAYLOAD);
+	u16 flags = READ_ONCE(slot->flags);
+
+	return READ_ONCE(slot->fd) == port->batch->fd &&
+	       (READ_ONCE(slot->len) || (flags & STACKMAP_TX_MEMORY)) &&
+	       !(flags & ~(SM_TX_PAYLOAD | STACKMAP_TX_MEMORY));
 }
 
 /* Whether the end of a socket comes at once: nobody else has it, or may be in a system call on it */
@@ -605,7 +671,8 @@ bool sm_tx(struct sm_port *port, u32 head, bool ends)
 			/* (tcp_send_fin() adds a FIN to what is not sent yet) */
 			bool more = (flags & STACKMAP_TX_MORE) ||
 				    (b->last && ends && sm_tx_ends_alone(ss)) ||
-				    ((b->n == SM_TX_BATCH || (flags & STACKMAP_TX_ACKED)) &&
+				    ((b->n == SM_TX_BATCH || b->cut ||
+				      (flags & STACKMAP_TX_ACKED)) &&
 				     next != head && sm_tx_follows(port, next));
 
 			ret = sm_tx_send(port, ss, sk, more);
@@ -615,7 +682,7 @@ bool sm_tx(struct sm_port *port, u32 head, bool ends)
 				break;
 			}
 		}
-		todo -= b->n;
+		todo -= b->n + b->pages;
 		sm_tx_settle(port, ret);
 	}
 	rcu_read_unlock();

@@ -67,7 +67,7 @@
 
 /*
  * Transmit: what the application asks for. A slot carries either payload (KEEP,
- * MORE, ACKED or none of them, len > 0), or one of the five requests without
+ * MORE, ACKED, MEMORY or none of them, len > 0), or one of the five requests without
  * payload, which are a mark (ACKED and len 0), RETURN, CREDIT, CLOSE and FIN. Slots are dealt
  * with in the order of the ring, whatever they are.
  */
@@ -134,6 +134,15 @@
  * anything behind it. Else as CLOSE, also in what it is refused for
  */
 #define STACKMAP_TX_FIN		0x0080
+/*
+ * The payload lies in memory of the application's own: buf is the number by which STACKMAP_IOC_MEMORY
+ * has registered it, data the offset of the first byte there. There may be more of it than 65 535 bytes:
+ * off is the upper half of the length, up to STACKMAP_TX_MEMORY_MAX. As with KEEP, which may be set, too, the
+ * application promises not to change these bytes before the peer has acknowledged them (STACKMAP_TX_ACKED tells); here
+ * that does for receivers on the same machine, too, which get a copy. In a refused slot off, len and data are of what is left
+ */
+#define STACKMAP_TX_MEMORY	0x0100
+#define STACKMAP_TX_MEMORY_MAX	(1u << 18)
 /* Transmit: what the kernel answers */
 /* Not taken, or not wholly: err tells why, off and len what is left */
 #define STACKMAP_TX_REFUSED	0x8000
@@ -156,7 +165,7 @@
  *	ESTALE (gen is not the attached socket's), EINVAL (a field out of range,
  *	or a buffer that is not the application's), EPIPE, ECONNRESET, ...
  * @data: receive: what the application gave at attach. Transmit: the number with
- *	STACKMAP_TX_CREDIT, else ignored.
+ *	STACKMAP_TX_CREDIT, the offset with STACKMAP_TX_MEMORY, else ignored.
  * @gen: tells two sockets apart that had the same fd one after the other. Never 0.
  *	Receive: what attach returned. Transmit: the same, or 0 not to check.
  * @taken: transmit, with STACKMAP_TX_REFUSED: bytes of this slot that TCP took.
@@ -489,6 +498,36 @@ struct stackmap_handle_fd {
 	__u32 reserved;
 };
 
+/* How much memory a port can have registered: pieces, and bytes in each */
+#define STACKMAP_MEMORIES	64
+#define STACKMAP_MEMORY_MAX	(1ull << 32)
+
+/* With STACKMAP_IOC_MEMORY: give up @id. @addr and @len are 0 */
+#define STACKMAP_MEMORY_FORGET	0x1
+
+/**
+ * struct stackmap_memory - STACKMAP_IOC_MEMORY: memory to send from, see STACKMAP_TX_MEMORY
+ * @addr: in: where it begins in the calling process; need not be a page's beginning
+ * @len: in: bytes, at most STACKMAP_MEMORY_MAX
+ * @id: in: 0, or with STACKMAP_MEMORY_FORGET its number. out: the number for @buf of slots, in [0, STACKMAP_MEMORIES)
+ * @flags: in: STACKMAP_MEMORY_*
+ * @reserved: 0
+ *
+ * Its pages are pinned, and count against RLIMIT_MEMLOCK of the caller's user, unless it has CAP_IPC_LOCK, until it
+ * is given up, or the port closed, and all that was sent of it is acknowledged. What is mapped there
+ * afterwards is other memory. Large pages (MAP_HUGETLB, MADV_HUGEPAGE) make large fragments. It has to be
+ * writable: ordinary memory, memfds and huge pages are, files are not but with MAP_PRIVATE. Errors: EINVAL, ENOBUFS (the limit),
+ * ENOSPC (the port has as many as it can), EFAULT (it is not all there, or is none that can be pinned), ENOMEM, EINTR,
+ * EBADF (there is none with this number), ENXIO (the file is no port).
+ */
+struct stackmap_memory {
+	__u64 addr;
+	__u64 len;
+	__u32 id;
+	__u32 flags;
+	__u64 reserved[2];
+};
+
 /**
  * struct stackmap_stats - the counters of a port, since it was registered
  * @syncs: STACKMAP_IOC_SYNC calls
@@ -588,7 +627,7 @@ struct stackmap_info {
  * @ready: sockets that have something to deliver now; it is not counted beyond 1024
  * @rx_waiting: receive slots that the application has not gone past
  * @tx_waiting: transmit slots that it has committed and not synced
- * @memory: bytes that the port has pinned: rings and buffers
+ * @memory: bytes that the port has pinned: rings, buffers, and what STACKMAP_IOC_MEMORY has registered
  */
 struct stackmap_detail {
 	struct stackmap_info info;
@@ -660,5 +699,6 @@ struct stackmap_sock_info {
 #define STACKMAP_IOC_PORT	_IOR(0xB7, 7, struct stackmap_register)
 #define STACKMAP_IOC_DETAIL	_IOWR(0xB7, 8, struct stackmap_detail)
 #define STACKMAP_IOC_HANDLE_FD	_IOW(0xB7, 9, struct stackmap_handle_fd)
+#define STACKMAP_IOC_MEMORY	_IOWR(0xB7, 10, struct stackmap_memory)
 
 #endif /* _UAPI_STACKMAP_H */

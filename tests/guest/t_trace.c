@@ -518,6 +518,9 @@ static void sign(int fd, const char *peer)
 TEST(trace_copied_without_sg, 40)
 {
 	int ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), ns, fd[2], l;
+	struct stackmap_memory m = { .addr = 0 };
+	struct stackmap_slot *s;
+	uint32_t own;
 	struct sockaddr_storage ss;
 	struct sm sm;
 	socklen_t len;
@@ -545,6 +548,22 @@ TEST(trace_copied_without_sg, 40)
 	sm_send(&sm, fd[0], b, sizeof(b));
 	EQ(sm_detail(&sm).tx_copied[STACKMAP_COPY_NO_SG], 100);
 	TRACED(1, "copy", "fd=%d tx why=no_sg len=100", fd[0]);
+	/* So it is with memory of the application */
+	m.addr = (uintptr_t)b;
+	m.len = sizeof(b);
+	CHECK(!ioctl(sm.fd, STACKMAP_IOC_MEMORY, &m));
+	s = sm_put(&sm, fd[0], "", 0);
+	own = s->buf;
+	s->buf = m.id;
+	s->data = 0;
+	s->len = 70;
+	s->flags = STACKMAP_TX_MEMORY;
+	sm_sync(&sm, 0);
+	EQ(s->flags & STACKMAP_TX_REFUSED, 0);
+	s->buf = own;
+	EQ(sm_detail(&sm).tx_copied[STACKMAP_COPY_NO_SG], 170);
+	m = (struct stackmap_memory){ .id = m.id, .flags = STACKMAP_MEMORY_FORGET };
+	CHECK(!ioctl(sm.fd, STACKMAP_IOC_MEMORY, &m));
 	adds_up(&sm);
 	trace_off();
 	sm_close(&sm);

@@ -202,8 +202,8 @@ int sm_memory_remove(struct sm_port *port, u32 id)
 }
 
 /**
- * sm_memory_close() - likewise all of them, as the port ends
- * @port: the port, which nobody syncs any more
+ * sm_memory_close() - likewise all of them, as the application or the port ends
+ * @port: the port, which nobody syncs now
  */
 void sm_memory_close(struct sm_port *port)
 {

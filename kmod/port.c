@@ -13,6 +13,7 @@
 #include <linux/pid.h>
 #include <linux/sched/task.h>
 
+#include "memory.h"
 #include "trace.h"
 
 /* With sync_mutex held */
@@ -414,6 +415,8 @@ void sm_port_flush(struct sm_port *port)
 		smp_store_release(&port->tx.shared->tail,
 				  (port->tx.tail + port->tx.mask) & port->tx.mask);
 	}
+	/* It was this application's, which is gone perhaps; the port may have another one yet */
+	sm_memory_close(port);
 	mutex_unlock(&port->sync_mutex);
 }
 

@@ -5,7 +5,7 @@
  * Each uses only what stands above it (tests/layers.sh):
  *
  *	clock heir list park	none
- *	hint stats steer	none
+ *	hint stats steer memory	none
  *	buf queue		park
  *	credit			heir
  *	handle			heir credit
@@ -47,9 +47,13 @@
  * @len: bytes; 0 in a mark (STACKMAP_TX_ACKED)
  * @size: bytes may be added up to this offset, 0 if the memory is not ours
  * @flags: STACKMAP_TX_*
+ * @memory: with STACKMAP_TX_MEMORY the program's memory it lies in
+ * @at: its first byte there
  */
 struct stackmap_chunk {
 	struct stackmap_chunk *next;
+	uint64_t at;
+	uint32_t memory;
 	uint32_t buf;
 	uint32_t off;
 	uint32_t len;
@@ -306,6 +310,18 @@ static inline void stackmap_commit_buf_(struct stackmap_port *port, int fd,
 	stackmap_commit_(port, fd, off, len, flags, gen);
 }
 
+/* Likewise a slot with memory of the program, up to STACKMAP_TX_MEMORY_MAX bytes of it */
+static inline void stackmap_commit_memory_(struct stackmap_port *port, int fd, uint32_t memory,
+					   uint64_t at, uint32_t len, uint32_t flags, uint32_t gen)
+{
+	struct stackmap_slot *slot = &port->tx_slots[port->tx_cur];
+
+	port->tx_own[port->tx_cur] = slot->buf;
+	slot->buf = memory;
+	slot->data = at;
+	stackmap_commit_(port, fd, len >> 16, len & UINT16_MAX, flags | STACKMAP_TX_MEMORY, gen);
+}
+
 /* A payload of len more bytes of the connection is in the ring */
 static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)
 {
@@ -334,6 +350,8 @@ int stackmap_queue_buf_(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
 			uint32_t len, uint32_t flags);
 size_t stackmap_queue_copy_(struct stackmap_conn *conn, const void *data,
 			    size_t len);
+int stackmap_queue_memory_(struct stackmap_conn *conn, uint32_t memory, uint64_t at,
+			   uint32_t len, uint32_t flags);
 int stackmap_queue_mark_(struct stackmap_conn *conn);
 int stackmap_queue_back_(struct stackmap_conn *conn,
 			 struct stackmap_slot *slot);

@@ -45,15 +45,27 @@ static void free_chunk(struct stackmap_port *port, struct stackmap_chunk *chunk)
 {
 	if (chunk->flags & STACKMAP_TX_KEEP)
 		stackmap_unqueue_(port, chunk->buf);
+	else if (chunk->flags & STACKMAP_TX_MEMORY)
+		port->memory[chunk->memory].chunks--;
 	free(chunk);
 }
 
-static unsigned char *chunk_base(const struct stackmap_port *port,
-				 struct stackmap_chunk *chunk)
+/* A chunk that is not sent */
+static void drop_chunk(struct stackmap_port *port, struct stackmap_chunk *chunk)
 {
+	if (chunk->buf != STACKMAP_NO_BUF && !(chunk->flags & STACKMAP_TX_KEEP))
+		stackmap_spare_(port, chunk->buf);
+	free_chunk(port, chunk);
+}
+
+static const unsigned char *chunk_payload(const struct stackmap_port *port,
+					  const struct stackmap_chunk *chunk)
+{
+	if (chunk->flags & STACKMAP_TX_MEMORY)
+		return port->memory[chunk->memory].addr + chunk->at;
 	if (chunk->buf == STACKMAP_NO_BUF)
-		return chunk->data;
-	return stackmap_buf(port, chunk->buf);
+		return chunk->data + chunk->off;
+	return (unsigned char *)stackmap_buf(port, chunk->buf) + chunk->off;
 }
 
 /* A chunk for a buffer whose owner the queue becomes, or which is lent to it */
@@ -93,6 +105,21 @@ static struct stackmap_chunk *new_heap(uint32_t size, uint32_t flags)
 	return chunk;
 }
 
+/* A chunk of the program's memory */
+static struct stackmap_chunk *new_memory(struct stackmap_port *port, uint32_t memory, uint64_t at,
+					 uint32_t len, uint32_t flags)
+{
+	struct stackmap_chunk *chunk = new_heap(0, flags | STACKMAP_TX_MEMORY);
+
+	if (!chunk)
+		return NULL;
+	chunk->memory = memory;
+	chunk->at = at;
+	chunk->len = len;
+	port->memory[memory].chunks++;
+	return chunk;
+}
+
 /* An empty chunk, in a spare buffer if there is one */
 static struct stackmap_chunk *new_empty(struct stackmap_port *port)
 {
@@ -111,6 +138,7 @@ static uint32_t fill(struct stackmap_conn *conn, struct stackmap_chunk *chunk,
 		     const void *data, size_t len)
 {
 	uint32_t end = chunk->off + chunk->len;
+	unsigned char *base;
 	uint32_t n;
 
 	if (chunk->size <= end || (chunk->flags & SEALED))
@@ -118,7 +146,8 @@ static uint32_t fill(struct stackmap_conn *conn, struct stackmap_chunk *chunk,
 	n = chunk->size - end;
 	if (n > len)
 		n = (uint32_t)len;
-	memcpy(chunk_base(conn->port, chunk) + end, data, n);
+	base = chunk->buf == STACKMAP_NO_BUF ? chunk->data : stackmap_buf(conn->port, chunk->buf);
+	memcpy(base + end, data, n);
 	chunk->len += n;
 	conn->queued += n;
 	return n;
@@ -131,6 +160,18 @@ int stackmap_queue_buf_(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
 	struct stackmap_chunk *chunk;
 
 	chunk = new_buf(conn->port, buf, off, len, flags);
+	if (!chunk)
+		return -1;
+	add_last(conn, chunk);
+	return 0;
+}
+
+/* Queue memory of the program. Returns -1 without memory */
+int stackmap_queue_memory_(struct stackmap_conn *conn, uint32_t memory, uint64_t at,
+			   uint32_t len, uint32_t flags)
+{
+	struct stackmap_chunk *chunk = new_memory(conn->port, memory, at, len, flags);
+
 	if (!chunk)
 		return -1;
 	add_last(conn, chunk);
@@ -184,6 +225,15 @@ int stackmap_queue_back_(struct stackmap_conn *conn, struct stackmap_slot *slot)
 	uint32_t flags = slot->flags & SEALED;
 	struct stackmap_chunk *chunk;
 
+	if (slot->flags & STACKMAP_TX_MEMORY) {
+		if (slot->buf >= STACKMAP_MEMORIES)
+			return -1;	/* somebody has written to the ring */
+		chunk = new_memory(port, slot->buf, slot->data, (uint32_t)slot->off << 16 | slot->len, flags);
+		if (!chunk)
+			return -1;
+		add_first(conn, chunk);
+		return 0;
+	}
 	if (stackmap_slot_lent_(port, slot))
 		flags |= STACKMAP_TX_KEEP;
 	if ((flags & STACKMAP_TX_KEEP) || (port->spares && slot->len)) {
@@ -210,14 +260,8 @@ void stackmap_queue_drop_(struct stackmap_conn *conn)
 {
 	struct stackmap_port *port = conn->port;
 
-	while (conn->first) {
-		struct stackmap_chunk *chunk = del_first(conn);
-
-		if (chunk->buf != STACKMAP_NO_BUF &&
-		    !(chunk->flags & STACKMAP_TX_KEEP))
-			stackmap_spare_(port, chunk->buf);
-		free_chunk(port, chunk);
-	}
+	while (conn->first)
+		drop_chunk(port, del_first(conn));
 }
 
 /* All that is queued, in order; returns how much */
@@ -228,7 +272,7 @@ size_t stackmap_queue_copy_out_(const struct stackmap_conn *conn, void *to)
 
 	for (chunk = conn->first; chunk; chunk = chunk->next) {
 		if (chunk->len)
-			memcpy((char *)to + n, chunk_base(conn->port, chunk) + chunk->off, chunk->len);
+			memcpy((char *)to + n, chunk_payload(conn->port, chunk), chunk->len);
 		n += chunk->len;
 	}
 	return n;
@@ -248,9 +292,7 @@ void stackmap_queue_trim_(struct stackmap_conn *conn, uint32_t len)
 	}
 	for (; chunk; chunk = next) {
 		next = chunk->next;
-		if (chunk->buf != STACKMAP_NO_BUF && !(chunk->flags & STACKMAP_TX_KEEP))
-			stackmap_spare_(conn->port, chunk->buf);
-		free_chunk(conn->port, chunk);
+		drop_chunk(conn->port, chunk);
 	}
 	if (keep)
 		keep->next = NULL;
@@ -258,6 +300,24 @@ void stackmap_queue_trim_(struct stackmap_conn *conn, uint32_t len)
 		conn->first = NULL;
 	conn->last = keep;
 	conn->queued -= len;
+}
+
+/* One slot of the first chunk, which is memory of the program; what flags say is of its last one */
+static void pump_memory(struct stackmap_conn *conn, struct stackmap_chunk *chunk)
+{
+	uint32_t len = chunk->len, flags = chunk->flags;
+
+	if (len > STACKMAP_TX_MEMORY_MAX) {
+		len = STACKMAP_TX_MEMORY_MAX;
+		flags = 0;
+	}
+	stackmap_commit_memory_(conn->port, conn->fd, chunk->memory, chunk->at, len, flags, conn->gen);
+	stackmap_in_ring_(conn, len);
+	chunk->at += len;
+	chunk->len -= len;
+	conn->queued -= len;
+	if (!chunk->len)
+		free_chunk(conn->port, del_first(conn));
 }
 
 /* Move what is queued to the ring, as long as there are slots */
@@ -271,7 +331,12 @@ void stackmap_pump_(struct stackmap_conn *conn)
 
 		if (!slot)
 			return;
-		chunk = del_first(conn);
+		chunk = conn->first;
+		if (chunk->flags & STACKMAP_TX_MEMORY) {
+			pump_memory(conn, chunk);
+			continue;
+		}
+		del_first(conn);
 		if (chunk->buf == STACKMAP_NO_BUF) {
 			memcpy(stackmap_buf(port, slot->buf),
 			       chunk->data + chunk->off, chunk->len);

@@ -6,6 +6,9 @@
 
 #include "lib.h"
 
+/* What stackmap_send_memory() takes at most: what is queued is counted in 32 bits */
+#define SEND_MEMORY_MAX	((size_t)1 << 30)
+
 /* Whether the next byte of a connection may go to the ring at once */
 static bool direct(const struct stackmap_conn *conn)
 {
@@ -203,6 +206,46 @@ int stackmap_send_buf(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
 	}
 	if (give)
 		stackmap_park_(port, buf);
+	return 0;
+}
+
+int stackmap_send_memory(struct stackmap_conn *conn, int memory, size_t off, size_t len,
+			 unsigned int flags)
+{
+	const struct stackmap_meminfo *m;
+	struct stackmap_port *port;
+	uint32_t id = (uint32_t)memory;
+	bool at_once;
+
+	if (!may_send(conn))
+		return -1;
+	port = conn->port;
+	if (!stackmap_usable_(port))
+		return -1;
+	m = id < STACKMAP_MEMORIES ? &port->memory[id] : NULL;
+	if (!m || !len || len > SEND_MEMORY_MAX || off > m->len || len > m->len - off ||
+	    (flags & ~(unsigned int)(STACKMAP_TX_MORE | STACKMAP_TX_ACKED))) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (!stackmap_conn_room(conn)) {
+		stackmap_want_writable(conn);
+		errno = EAGAIN;
+		return -1;
+	}
+	if (direct(conn) && len <= STACKMAP_TX_MEMORY_MAX && stackmap_tx_reserve(port)) {
+		stackmap_commit_memory_(port, conn->fd, id, off, (uint32_t)len, flags, conn->gen);
+		stackmap_in_ring_(conn, (uint32_t)len);
+		return 0;
+	}
+	at_once = direct(conn);
+	if (stackmap_queue_memory_(conn, id, off, (uint32_t)len, flags)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (at_once)
+		stackmap_pump_(conn);
+	stackmap_schedule_(conn);
 	return 0;
 }
 

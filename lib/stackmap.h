@@ -100,6 +100,13 @@ struct stackmap_conn_list {
 	struct stackmap_conn *last;
 };
 
+/* Memory that a port sends from; private */
+struct stackmap_meminfo {
+	const unsigned char *addr;
+	size_t len;		/* 0: there is none */
+	uint32_t chunks;	/* queued pieces of it */
+};
+
 /*
  * A port. Its fields are private: they are here for the inline functions below,
  * which are called for every slot. Only the library allocates one.
@@ -168,6 +175,8 @@ struct stackmap_port {
 	uint32_t *handle_gens;
 	struct stackmap_conn **handle_conns;
 	struct stackmap_fdinfo *handle_infos;
+
+	struct stackmap_meminfo memory[STACKMAP_MEMORIES];	/* by what stackmap_memory_add() returned */
 };
 
 /**
@@ -696,7 +705,7 @@ static inline int stackmap_tx_commit(struct stackmap_port *port, int fd,
 	struct stackmap_slot *slot = stackmap_tx_reserve(port);
 
 	if (!slot || ((off | len | flags) & ~(uint32_t)UINT16_MAX) ||
-	    (flags & (STACKMAP_TX_KEEP | STACKMAP_TX_RETURN)))
+	    (flags & (STACKMAP_TX_KEEP | STACKMAP_TX_RETURN | STACKMAP_TX_MEMORY)))
 		return -1;
 	slot->fd = fd;
 	slot->off = (uint16_t)off;
@@ -1069,6 +1078,51 @@ ssize_t stackmap_sendv(struct stackmap_conn *conn, const struct iovec *iov, int 
  */
 int stackmap_send_buf(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
 		      uint32_t len, unsigned int flags);
+
+/**
+ * stackmap_memory_add() - have the port send from memory of the program
+ * @port: the port
+ * @addr: where it begins. It has to be writable, and no file but of MAP_PRIVATE
+ * @len: bytes, at most STACKMAP_MEMORY_MAX
+ *
+ * For what is too large for the port's buffers, or lies elsewhere anyway: a cache, a heap, bodies of
+ * responses. Its pages are pinned, until it is removed or the port closed, and all that was
+ * sent is acknowledged. Large pages are sent in larger pieces than small ones: MAP_HUGETLB, or madvise(MADV_HUGEPAGE)
+ * before it is first written to, at a multiple of 2 MB. Registering is no small matter: once, not for each response.
+ *
+ * Return: a number for it in [0, STACKMAP_MEMORIES), or -1 and errno: EINVAL, EFAULT (it is not all there, or
+ * cannot be pinned), ENOBUFS (RLIMIT_MEMLOCK), ENOSPC (the port has STACKMAP_MEMORIES), ENOMEM, EINTR, ENOTTY (a
+ * module older than 0.2).
+ */
+int stackmap_memory_add(struct stackmap_port *port, const void *addr, size_t len);
+
+/**
+ * stackmap_memory_remove() - the opposite
+ * @port: the port
+ * @memory: what stackmap_memory_add() returned
+ *
+ * What was sent of it arrives as it is at that moment or later: the bytes must not change before they are
+ * acknowledged, but the memory can be unmapped at once.
+ *
+ * Return: 0, or -1 and errno: EBADF (there is none), EBUSY (some of it is queued, or waits for a sync).
+ */
+int stackmap_memory_remove(struct stackmap_port *port, int memory);
+
+/**
+ * stackmap_send_memory() - send from memory that was added, without a copy
+ * @conn: the connection
+ * @memory: what stackmap_memory_add() of its port has returned
+ * @off: first byte in it
+ * @len: number of bytes, at least 1, at most 2^30
+ * @flags: STACKMAP_TX_MORE, STACKMAP_TX_ACKED: as for stackmap_send_buf()
+ *
+ * The bytes must not change before the peer has acknowledged them: STACKMAP_TX_ACKED tells. All or nothing: as it
+ * takes no buffer, one call may take more than stackmap_conn_room(), as long as there is any.
+ *
+ * Return: 0, or -1 and errno as stackmap_send(), and EINVAL (out of range, or no such memory).
+ */
+int stackmap_send_memory(struct stackmap_conn *conn, int memory, size_t off, size_t len,
+			 unsigned int flags);
 
 /**
  * stackmap_want_writable() - ask to hear when there is room

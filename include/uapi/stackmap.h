@@ -514,7 +514,7 @@ struct stackmap_handle_fd {
  * @reserved: 0
  *
  * Its pages are pinned, and count against RLIMIT_MEMLOCK of the caller's user, unless it has CAP_IPC_LOCK, until it
- * is given up, or the port closed, and all that was sent of it is acknowledged. What is mapped there
+ * is given up, or the last mapping of the port goes, and all that was sent of it is acknowledged. What is mapped there
  * afterwards is other memory. Large pages (MAP_HUGETLB, MADV_HUGEPAGE) make large fragments. It has to be
  * writable: ordinary memory, memfds and huge pages are, files are not but with MAP_PRIVATE. Errors: EINVAL, ENOBUFS (the limit),
  * ENOSPC (the port has as many as it can), EFAULT (it is not all there, or is none that can be pinned), ENOMEM, EINTR,

@@ -255,6 +255,40 @@ static int call_handle(const struct op *op)
 	return put(op->c, ioctl(fd_of(op->a), STACKMAP_IOC_HANDLE_FD, place(&h, sizeof(h), op->b, room)));
 }
 
+/* Memory to send from: some of this process', a mapping of a port's, nothing; or the end of one */
+static int call_memory(const struct op *op)
+{
+	static uint8_t *mine;
+	struct stackmap_memory m = { .len = 1 + op->c % 400000 };
+	uint8_t room[sizeof(m)];
+	uint8_t *at = mine, *old = NULL;
+
+	if (!at) {
+		at = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (at == MAP_FAILED)
+			return -1;
+		if (op->c & 0x1000000)
+			madvise(at, 1 << 20, MADV_HUGEPAGE);
+		if (!__atomic_compare_exchange_n(&mine, &old, at, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+			munmap(at, 1 << 20);
+			at = old;
+		}
+	}
+	m.addr = (uintptr_t)at + (op->c >> 8 & 0xffff);
+	switch (op->b & 0xf) {
+	case 1: m.addr = (uintptr_t)region_of(op->c)->at; break;
+	case 2: m.addr = op->c; break;
+	case 3: m.len = (uint64_t)op->c << 12; break;
+	case 4: /* gone from here, and not from the port */
+		madvise(at, 1 << 20, MADV_DONTNEED);
+		return 0;
+	case 5: ((uint32_t *)&m)[op->c & 7] = op->c; break;
+	case 6: case 7: case 8:
+		m = (struct stackmap_memory){ .id = op->c % 3, .flags = STACKMAP_MEMORY_FORGET };
+	}
+	return ioctl(fd_of(op->a), STACKMAP_IOC_MEMORY, place(&m, sizeof(m), op->b, room));
+}
+
 static int call_detach(const struct op *op)
 {
 	struct stackmap_detach d = {
@@ -623,6 +657,18 @@ static struct stackmap_ring *ring_of(const struct region *r, bool tx)
 }
 
 /* Slots that make sense, to be given to TCP by the next sync */
+/* Payload in memory of ours: mostly some that there is, up to 64 KB */
+static void memory_slot(struct stackmap_slot *s)
+{
+	uint32_t how = pick(&rng);
+
+	s->buf = how % 2 ? 0 : how % 3;
+	s->data = how & 0x40 ? pick(&rng) % 300000 : 0;
+	s->off = how & 0x380 ? 0 : pick(&rng) % 5;
+	s->len = pick(&rng);
+	s->flags = (s->flags & 0xb) | STACKMAP_TX_MEMORY;
+}
+
 static int call_txfill(const struct op *op)
 {
 	struct region *r = region_of(op->a);
@@ -648,6 +694,8 @@ static int call_txfill(const struct op *op)
 			s->gen = 0;
 			if (op->c & 0x80000)
 				s->buf = pick(&rng) % (r->reg.frames + 1);
+			if (op->c & 0x200000 && pick(&rng) % 2)
+				memory_slot(s);
 			i = (i + 1) & mask;
 		}
 		__atomic_store_n(&ring->head, i, __ATOMIC_RELEASE);

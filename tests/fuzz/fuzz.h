@@ -40,7 +40,7 @@ struct prog {
 	X(recv) X(shutdown) X(close) X(dup) X(setsockopt) X(txfill) X(rxtake)	\
 	X(scribble) X(fork) X(pass) X(stop) X(remap) X(copy) X(sleep)		\
 	X(disconnect) X(unshare) X(ioctl) X(netdev) X(module) X(txask) X(wake)	\
-	X(port) X(handle)
+	X(port) X(handle) X(memory)
 
 enum {
 #define X(name) CALL_##name,

@@ -28,7 +28,7 @@ static const uint8_t weight[CALLS_N] = {
 	[CALL_scribble] = 32, [CALL_fork] = 3, [CALL_pass] = 8, [CALL_stop] = 3,
 	[CALL_remap] = 8, [CALL_copy] = 8, [CALL_sleep] = 8, [CALL_disconnect] = 8,
 	[CALL_unshare] = 3, [CALL_ioctl] = 4, [CALL_netdev] = 3, [CALL_module] = 1,
-	[CALL_txask] = 40, [CALL_wake] = 8, [CALL_port] = 8, [CALL_handle] = 16,
+	[CALL_txask] = 40, [CALL_wake] = 8, [CALL_port] = 8, [CALL_handle] = 16, [CALL_memory] = 24,
 };
 
 /* splitmix64 */

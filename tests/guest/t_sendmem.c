@@ -583,6 +583,30 @@ TEST(memory_is_accounted, 30)
 	sm_close(&sm);
 }
 
+/* Memory is the application's that has the port mapped: the next one begins without */
+TEST(memory_ends_with_mapping, 20)
+{
+	uint8_t *p = large(2 * MB, 1);
+	uint64_t had;
+	struct sm sm;
+	long before;
+
+	sm_new_small(&sm, 16);
+	before = pinned();
+	had = sm_detail(&sm).memory;
+	EQ(memory(&sm, p, 2 * MB), 0);
+	EQ(memory(&sm, p, 2 * MB), 1);
+	EQ(pinned() - before, 4);
+	CHECK(!munmap(sm.map, sm.reg.map_size));
+	for (int i = 0; i < 200 * slow() && pinned() != before; i++)
+		usleep(10000);
+	EQ(pinned(), before);
+	EQ(sm_detail(&sm).memory, had);
+	FAILS(try_forget(sm.fd, 0), EBADF);
+	FAILS(try_forget(sm.fd, 1), EBADF);
+	close(sm.fd);
+}
+
 /* An interface that cannot send from more than one place (see trace_copied_without_sg, too) */
 TEST_NIC(memory_no_sg, 30)
 {

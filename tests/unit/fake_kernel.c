@@ -343,6 +343,11 @@ static bool ends(const struct stackmap_slot *slot)
 	       (slot->flags & ~STACKMAP_TX_ABORT) == STACKMAP_TX_CLOSE;
 }
 
+static uint32_t memory_len(const struct stackmap_slot *slot)
+{
+	return (uint32_t)slot->off << 16 | slot->len;
+}
+
 static int check_slot(const struct stackmap_slot *slot)
 {
 	uint32_t payload = STACKMAP_TX_KEEP | STACKMAP_TX_MORE | STACKMAP_TX_ACKED;
@@ -355,6 +360,13 @@ static int check_slot(const struct stackmap_slot *slot)
 			return violation(EINVAL);
 	} else if (ends(slot)) {
 		if (slot->len || (slot->fd >= 0 && slot->fd < STACKMAP_HANDLE_MIN))
+			return violation(EINVAL);
+	} else if (slot->flags & STACKMAP_TX_MEMORY) {
+		uint32_t len = memory_len(slot);
+
+		if ((slot->flags & ~(payload | STACKMAP_TX_MEMORY)) || !len || len > STACKMAP_TX_MEMORY_MAX ||
+		    slot->buf >= STACKMAP_MEMORIES || slot->data > fk.memory[slot->buf].len ||
+		    len > fk.memory[slot->buf].len - slot->data)
 			return violation(EINVAL);
 	} else if (slot->flags & ~payload) {
 		return violation(EINVAL);
@@ -371,7 +383,7 @@ static int check_slot(const struct stackmap_slot *slot)
 		return ESTALE;
 	if ((slot->flags & STACKMAP_TX_CREDIT) || ends(slot))
 		return 0;
-	if (sock->shut && slot->len)
+	if (sock->shut && (slot->len || (slot->flags & STACKMAP_TX_MEMORY)))
 		return EPIPE;
 	return sock->tx_err;
 }
@@ -384,6 +396,37 @@ static void refuse(struct stackmap_slot *slot, int err, uint32_t taken)
 	slot->len = (uint16_t)(slot->len - taken);
 	slot->taken = taken;
 	fk.tx->refused++;
+}
+
+static void mark(struct fk_sock *sock)
+{
+	if (!sock->marked)
+		sock->mark_first = sock->out.len;
+	sock->mark_last = sock->out.len;
+	sock->marked = true;
+}
+
+/* Payload of the program's memory, all of it right */
+static void send_memory(struct fk_sock *sock, struct stackmap_slot *slot)
+{
+	uint32_t len = memory_len(slot), taken = len;
+
+	if (taken > sock->room)
+		taken = (uint32_t)sock->room;
+	sock->room -= taken;
+	fk_append(&sock->out, fk.memory[slot->buf].addr + slot->data, taken);
+	if (taken == len) {
+		if (slot->flags & STACKMAP_TX_ACKED)
+			mark(sock);
+		return;
+	}
+	sock->refused_in = fk.syncs;
+	sock->want_room = true;
+	slot->data += taken;
+	refuse(slot, EAGAIN, 0);
+	slot->taken = taken;
+	slot->off = (uint16_t)((len - taken) >> 16);
+	slot->len = (uint16_t)(len - taken);
 }
 
 static void return_buf(struct stackmap_slot *slot)
@@ -411,14 +454,6 @@ static void change_credit(struct fk_sock *sock, uint64_t n)
 	else
 		sock->credit = n > UINT64_MAX - sock->credit ?
 			       UINT64_MAX : sock->credit + n;
-}
-
-static void mark(struct fk_sock *sock)
-{
-	if (!sock->marked)
-		sock->mark_first = sock->out.len;
-	sock->mark_last = sock->out.len;
-	sock->marked = true;
 }
 
 static void send_slot(struct stackmap_slot *slot)
@@ -452,6 +487,10 @@ static void send_slot(struct stackmap_slot *slot)
 	}
 	if (slot->flags & STACKMAP_TX_FIN) {
 		sock->shut = true;
+		return;
+	}
+	if (slot->flags & STACKMAP_TX_MEMORY) {
+		send_memory(sock, slot);
 		return;
 	}
 	if (taken > sock->room)
@@ -789,6 +828,40 @@ static int do_handle_fd(const struct stackmap_handle_fd *req)
 	return fd;
 }
 
+static int do_memory(struct stackmap_memory *req)
+{
+	uint32_t id;
+
+	if (fk.old) {
+		errno = ENOTTY;
+		return -1;
+	}
+	if (req->flags == STACKMAP_MEMORY_FORGET) {
+		if (req->id >= STACKMAP_MEMORIES || !fk.memory[req->id].len || req->addr || req->len) {
+			errno = EBADF;
+			return -1;
+		}
+		fk.memory[req->id].len = 0;
+		return 0;
+	}
+	if (req->flags || req->id)
+		fk.violations++;
+	if (!req->len) {
+		errno = EINVAL;
+		return -1;
+	}
+	for (id = 0; id < STACKMAP_MEMORIES && fk.memory[id].len; id++)
+		;
+	if (id == STACKMAP_MEMORIES) {
+		errno = ENOSPC;
+		return -1;
+	}
+	fk.memory[id].addr = (const unsigned char *)(uintptr_t)req->addr;
+	fk.memory[id].len = req->len;
+	req->id = id;
+	return 0;
+}
+
 static int do_detach(const struct stackmap_detach *req)
 {
 	struct fk_sock *sock = fk_sock(req->fd);
@@ -880,6 +953,8 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 		return do_port(arg);
 	case STACKMAP_IOC_HANDLE_FD:
 		return do_handle_fd(arg);
+	case STACKMAP_IOC_MEMORY:
+		return do_memory(arg);
 	default:
 		errno = ENOTTY;
 		return -1;

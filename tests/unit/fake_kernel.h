@@ -107,6 +107,10 @@ struct fk {
 	struct fk_sock *waiting;	/* to be accepted */
 	struct fk_flight *flights;
 	size_t nflights;
+	struct {
+		const unsigned char *addr;
+		uint64_t len;		/* 0: there is none */
+	} memory[STACKMAP_MEMORIES];
 };
 
 extern struct fk fk;

@@ -47,6 +47,9 @@ static size_t closed_whole, closed_cut, notified, failed, told, wrongs;
 static int listener;			/* whose connections come in slots */
 static size_t accepts, made;
 static size_t returned_idle, returned_busy, returned_not;
+static unsigned char own[2][2000];	/* memory of the program's, sent from where it is */
+static int memory[2];			/* what it is to the port, or -1 */
+static size_t removed, busy_memory;
 
 static void random_bytes(unsigned char *p, size_t len)
 {
@@ -199,6 +202,40 @@ static void step_send_buf(struct peer *peer)
 	peer->log->sent.len -= len;
 	if (!(flags & STACKMAP_TX_KEEP))
 		assert_int_equal(stackmap_buf_give(port, buf), 0);
+}
+
+static void step_send_memory(struct peer *peer)
+{
+	unsigned int which = fk_rand(2), off = fk_rand(2000);
+	size_t len = 1 + fk_rand(fk_rand(10) ? 100 : 2000 - off);
+	unsigned int flags = fk_rand(4) ? 0 : STACKMAP_TX_MORE;
+
+	if (memory[which] < 0 || len > 2000 - off)
+		return;
+	if (!fk_rand(20))
+		fk.malloc_in = 1;
+	if (!stackmap_send_memory(&peer->conn, memory[which], off, len, flags))
+		fk_append(&peer->log->sent, own[which] + off, len);
+	fk.malloc_in = 0;
+}
+
+/* It is removed, if nothing of it is queued, and added again */
+static void step_memory(void)
+{
+	unsigned int which = fk_rand(2);
+
+	if (memory[which] >= 0) {
+		if (stackmap_memory_remove(port, memory[which])) {
+			assert_int_equal(errno, EBUSY);
+			busy_memory++;
+			return;
+		}
+		removed++;
+		memory[which] = -1;
+	} else {
+		memory[which] = stackmap_memory_add(port, own[which], sizeof(own[which]));
+		assert_true(memory[which] >= 0);
+	}
 }
 
 static void step_close(size_t i)
@@ -372,6 +409,7 @@ static void step_wrong(struct peer *peer)
 		return;
 	wrong(stackmap_send(conn, "x", 1), EBADF, 0);
 	wrong(stackmap_send_buf(conn, 1, 0, 1, 0), EBADF, EINVAL);
+	wrong(stackmap_send_memory(conn, 0, 0, 1, 0), EBADF, EINVAL);
 	wrong(stackmap_conn_pause(conn), EBADF, 0);
 	wrong(stackmap_conn_shutdown(conn), EBADF, 0);
 	wrong(stackmap_conn_tell_acked(conn), EBADF, 0);
@@ -514,8 +552,12 @@ static void step(void)
 		step_open(i);
 	if (what < 25)
 		step_send(peers[i]);
-	else if (what < 40)
+	else if (what < 36)
 		step_send_buf(peers[i]);
+	else if (what < 39)
+		step_send_memory(peers[i]);
+	else if (what < 40)
+		step_memory();
 	else if (what < 43)
 		step_value();
 	else if (what < 44)
@@ -604,6 +646,8 @@ static void drain(void)
 	assert_int_equal(port->parked, 0);
 	assert_null(port->pending.first);
 	assert_null(port->writable.first);
+	for (int i = 0; i < 2; i++)
+		assert_true(memory[i] < 0 || !stackmap_memory_remove(port, memory[i]));
 }
 
 static void run(unsigned int seed, uint32_t tx_slots, uint32_t pool, int steps)
@@ -621,6 +665,11 @@ static void run(unsigned int seed, uint32_t tx_slots, uint32_t pool, int steps)
 	assert_non_null(port);
 	for (uint32_t i = 0; i < VALUES; i++)
 		values[i] = STACKMAP_NO_BUF;
+	for (int i = 0; i < 2; i++) {
+		random_bytes(own[i], sizeof(own[i]));
+		memory[i] = stackmap_memory_add(port, own[i], sizeof(own[i]));
+		assert_int_equal(memory[i], i);
+	}
 	raw = fk_socket(100000);
 	assert_true(stackmap_attach(port, raw, 0));
 	listener = fk_socket(0);
@@ -652,6 +701,7 @@ static void test_random(void **state)
 	assert_true(told > 500 && wrongs > 5000);
 	assert_true(returned_idle > 100 && returned_busy > 100);
 	assert_true(accepts > 100 && made > 20);
+	assert_true(removed > 100 && busy_memory > 50);
 }
 
 static void test_random_small(void **state)

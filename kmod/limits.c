@@ -148,9 +148,16 @@ int sm_limits_room(unsigned long pages)
  */
 u32 sm_reserve_need(const struct sock *sk, u32 bytes, u32 slots)
 {
+	const struct sk_buff *tail = tcp_write_queue_tail(sk);
 	u32 mss = max(tcp_sk(sk)->mss_cache, 64u);
 	u32 room = max(sk_stream_wspace(sk), 0);
 
+	/*
+	 * What is sent without a copy from an application's memory is charged to nobody, until anything
+	 * else is put behind it in the same sk_buff: then all of that is (tcp_downgrade_zcopy_pure())
+	 */
+	if (unlikely(tail && skb_zcopy_pure(tail)))
+		return bytes + tail->truesize + (bytes / mss + 2 + slots / MAX_SKB_FRAGS) * SM_SKB_COST;
 	bytes = min_t(u64, bytes, (u64)room + SM_SEGMENT_MAX);
 	return bytes + (bytes / mss + 2 + slots / MAX_SKB_FRAGS) * SM_SKB_COST;
 }

@@ -89,6 +89,13 @@ unlock:
 	return err;
 }
 
+/* Who has unmapped the port meanwhile, and found its sync_mutex taken by us, has left that to us */
+static void sm_main_flush(struct sm_port *port)
+{
+	if (unlikely(!atomic_read(&port->mappings)))
+		sm_port_flush(port);
+}
+
 static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
 {
 	struct stackmap_attach a;
@@ -107,16 +114,10 @@ static int sm_ioctl_attach(struct sm_port *port, void __user *arg)
 			sm_handle_undo(port, a.fd, a.gen);
 		else
 			sm_sock_detach(port, a.fd, NULL);
+		sm_main_flush(port);
 		return -EFAULT;
 	}
 	return 0;
-}
-
-/* Who has unmapped the port meanwhile, and found its sync_mutex taken by us, has left that to us */
-static void sm_main_flush(struct sm_port *port)
-{
-	if (unlikely(!atomic_read(&port->mappings)))
-		sm_port_flush(port);
 }
 
 /* A descriptor is not given back where it is not taken: this one is in its table, as if dup() had made it */
@@ -315,12 +316,9 @@ static int __init sm_init(void)
 {
 	int err;
 
-	err = sm_memory_init();
-	if (err)
-		return err;
 	err = sm_hooks_init();
 	if (err)
-		goto exit_memory;
+		return err;
 	err = sm_ports_init();
 	if (err)
 		goto exit_hooks;
@@ -337,8 +335,6 @@ exit_ports:
 	sm_ports_exit();
 exit_hooks:
 	sm_hooks_exit();
-exit_memory:
-	sm_memory_exit();
 	return err;
 }
 
@@ -348,7 +344,6 @@ static void __exit sm_exit(void)
 	sm_virtio_exit();
 	sm_ports_exit();
 	sm_hooks_exit();
-	sm_memory_exit();
 }
 
 module_init(sm_init);

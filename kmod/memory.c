@@ -12,8 +12,8 @@
  * io_uring sends its registered buffers (io_send_zc() in io_uring/net.c): MSG_ZEROCOPY with
  * a ubuf_info and a function of ours that makes the fragments. An sk_buff with a ubuf_info
  * refers to that until its payload is done with; the fragments have references to the
- * pages besides, as those of frames in the same write do. That is all that the ubuf_info is
- * for: its last user lets the pages go. Then the module may go, too (see sm_memory_work()).
+ * pages besides, as those of frames in the same write do. So what is pinned is let go as
+ * soon as no slot can name it: only what is in flight of it stays, however long a peer takes.
  *
  * What follows of it: a receiver on the same machine, and tcpdump, get a copy
  * (skb_orphan_frags_rx()); TCP charges the payload to nobody, as with MSG_ZEROCOPY
@@ -26,15 +26,13 @@
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
 
 /* Pages that are pinned in one go */
 #define SM_MEMORY_GO	512u
 
 /**
  * struct sm_memory - some of an application's memory
- * @ubuf: who refers to it: the port, and each sk_buff with payload of it
- * @work: lets it go
+ * @ubuf: what its sk_buffs refer to, of an allocation of its own
  * @pinned: how its pages are accounted
  * @len: bytes
  * @skip: bytes of the first page that are before it
@@ -44,8 +42,7 @@
  * Nothing of it changes once a port has it, so that no lock guards it.
  */
 struct sm_memory {
-	struct ubuf_info ubuf;
-	struct work_struct work;
+	struct ubuf_info *ubuf;
 	struct sm_pinned pinned;
 	u64 len;
 	u32 skip;
@@ -53,8 +50,41 @@ struct sm_memory {
 	struct page *pages[];
 };
 
-static struct workqueue_struct *sm_memory_wq;
+/*
+ * In any context: of the last sk_buff in softirq. Who unloads the module waits for the last line of
+ * this, in synchronize_rcu_tasks(): sm_hooks_exit()
+ */
+static void sm_memory_ubuf_put(struct ubuf_info *ubuf)
+{
+	if (!refcount_dec_and_test(&ubuf->refcnt))
+		return;
+	kfree(ubuf);
+	module_put(THIS_MODULE);
+}
 
+static void sm_memory_complete(struct sk_buff *skb, struct ubuf_info *ubuf, bool success)
+{
+	sm_memory_ubuf_put(ubuf);
+}
+
+static const struct ubuf_info_ops sm_memory_ops = {
+	.complete = sm_memory_complete,
+};
+
+static struct ubuf_info *sm_memory_ubuf_new(void)
+{
+	struct ubuf_info *ubuf = kzalloc(sizeof(*ubuf), SM_GFP_USER);
+
+	if (!ubuf)
+		return NULL;
+	refcount_set(&ubuf->refcnt, 1);
+	sm_ubuf_init(ubuf, &sm_memory_ops);
+	/* The caller has it, too, by its file */
+	__module_get(THIS_MODULE);
+	return ubuf;
+}
+
+/* No slot can name it any more */
 static void sm_memory_free(struct sm_memory *m)
 {
 	while (m->n) {
@@ -66,31 +96,10 @@ static void sm_memory_free(struct sm_memory *m)
 		cond_resched();
 	}
 	sm_limits_unpin(&m->pinned);
+	if (m->ubuf)
+		sm_memory_ubuf_put(m->ubuf);
 	kvfree(m);
 }
-
-/* Of a workqueue of our own, as its end waits for the last line of this */
-static void sm_memory_work(struct work_struct *work)
-{
-	sm_memory_free(container_of(work, struct sm_memory, work));
-	module_put(THIS_MODULE);
-}
-
-/* In any context: of the last sk_buff in softirq */
-static void sm_memory_put(struct sm_memory *m)
-{
-	if (refcount_dec_and_test(&m->ubuf.refcnt))
-		queue_work(sm_memory_wq, &m->work);
-}
-
-static void sm_memory_complete(struct sk_buff *skb, struct ubuf_info *ubuf, bool success)
-{
-	sm_memory_put(container_of(ubuf, struct sm_memory, ubuf));
-}
-
-static const struct ubuf_info_ops sm_memory_ops = {
-	.complete = sm_memory_complete,
-};
 
 /*
  * Pin its pages. For writing, though nothing is written: else a page that was not written
@@ -115,9 +124,36 @@ static int sm_memory_pin(struct sm_memory *m, unsigned long addr, unsigned long 
 	return 0;
 }
 
+/*
+ * Account what is pinned by it: one page of a large one has all of that stay, as it cannot be
+ * split any more (io_uring counts so, too: headpage_already_acct()). Where the pages of one
+ * are here and there, each place counts. Nothing is larger than a fragment can tell.
+ */
+static int sm_memory_account(struct sm_memory *m)
+{
+	struct page *head = NULL;
+	unsigned long total = 0, i;
+
+	for (i = 0; i < m->n; i++) {
+		struct page *h = compound_head(m->pages[i]);
+
+		if (h == head)
+			continue;
+		head = h;
+		if (page_size(head) > U32_MAX)
+			return -EINVAL;
+		total += compound_nr(head);
+	}
+	if (total == m->n)
+		return 0;
+	sm_limits_unpin(&m->pinned);
+	return sm_limits_pin(&m->pinned, total);
+}
+
 static struct sm_memory *sm_memory_new(const struct stackmap_memory *req)
 {
 	u32 skip = req->addr & ~PAGE_MASK;
+	struct sm_pinned pinned = { };
 	unsigned long n;
 	struct sm_memory *m;
 	int err;
@@ -125,24 +161,36 @@ static struct sm_memory *sm_memory_new(const struct stackmap_memory *req)
 	if (!req->len || req->len > STACKMAP_MEMORY_MAX || req->addr + req->len < req->addr)
 		return ERR_PTR(-EINVAL);
 	n = DIV_ROUND_UP(skip + req->len, PAGE_SIZE);
+	err = sm_limits_pin(&pinned, n);
+	if (err)
+		return ERR_PTR(err);
 	m = kvzalloc(struct_size(m, pages, n), SM_GFP_USER);
-	if (!m)
+	if (!m) {
+		sm_limits_unpin(&pinned);
 		return ERR_PTR(-ENOMEM);
-	refcount_set(&m->ubuf.refcnt, 1);
-	sm_ubuf_init(&m->ubuf, &sm_memory_ops);
-	INIT_WORK(&m->work, sm_memory_work);
+	}
+	m->pinned = pinned;
 	m->len = req->len;
 	m->skip = skip;
-	err = sm_limits_pin(&m->pinned, n);
-	if (!err)
-		err = sm_memory_pin(m, req->addr - skip, n);
+	err = -ENOMEM;
+	m->ubuf = sm_memory_ubuf_new();
+	if (m->ubuf)
+		err = sm_memory_pin(m, req->addr - skip, n) ?: sm_memory_account(m);
 	if (err) {
 		sm_memory_free(m);
 		return ERR_PTR(err);
 	}
-	/* Until sm_memory_work(): the caller has it, too, by its file */
-	__module_get(THIS_MODULE);
 	return m;
+}
+
+/* The first number that is free. With the port locked */
+static u32 sm_memory_number(const struct sm_port *port)
+{
+	u32 id = 0;
+
+	while (id < ARRAY_SIZE(port->memory) && port->memory[id])
+		id++;
+	return id;
 }
 
 /**
@@ -154,21 +202,26 @@ static struct sm_memory *sm_memory_new(const struct stackmap_memory *req)
  */
 int sm_memory_add(struct sm_port *port, struct stackmap_memory *req)
 {
-	struct sm_memory *m = sm_memory_new(req);
+	struct sm_memory *m;
 	u32 id;
 
+	spin_lock_bh(&port->lock);
+	id = sm_memory_number(port);
+	spin_unlock_bh(&port->lock);
+	if (id == ARRAY_SIZE(port->memory))
+		return -ENOSPC;
+	m = sm_memory_new(req);
 	if (IS_ERR(m))
 		return PTR_ERR(m);
 	spin_lock_bh(&port->lock);
-	for (id = 0; id < ARRAY_SIZE(port->memory) && port->memory[id]; id++)
-		;
+	id = sm_memory_number(port);
 	if (id < ARRAY_SIZE(port->memory)) {
 		port->memory[id] = m;
-		port->memory_pages += m->n;
+		port->memory_pages += m->pinned.pages;
 	}
 	spin_unlock_bh(&port->lock);
 	if (id == ARRAY_SIZE(port->memory)) {
-		sm_memory_put(m);
+		sm_memory_free(m);
 		return -ENOSPC;
 	}
 	req->id = id;
@@ -180,7 +233,7 @@ int sm_memory_add(struct sm_port *port, struct stackmap_memory *req)
  * @port: the port
  * @id: its number
  *
- * It stays pinned until the last byte that was sent of it is acknowledged.
+ * What is on its way of it is as it was.
  *
  * Return: 0, or -EBADF when there is none with this number.
  */
@@ -192,12 +245,12 @@ int sm_memory_remove(struct sm_port *port, u32 id)
 	m = sm_memory_of(port, id);
 	if (m) {
 		port->memory[id] = NULL;
-		port->memory_pages -= m->n;
+		port->memory_pages -= m->pinned.pages;
 	}
 	spin_unlock_bh(&port->lock);
 	if (!m)
 		return -EBADF;
-	sm_memory_put(m);
+	sm_memory_free(m);
 	return 0;
 }
 
@@ -238,7 +291,7 @@ bool sm_memory_has(const struct sm_memory *m, u64 at, u32 len)
  */
 u32 sm_memory_pieces(const struct sm_memory *m, u64 at, u32 len, struct bio_vec *bvec)
 {
-	unsigned long i = (m->skip + at) >> PAGE_SHIFT;
+	unsigned long i = array_index_nospec((m->skip + at) >> PAGE_SHIFT, m->n);
 	u32 off = (m->skip + at) & ~PAGE_MASK;
 	u32 n = 0;
 
@@ -316,19 +369,6 @@ SM_SG_FROM_ITER(sm_memory_sg, sm_memory_fill);
 void sm_memory_message(struct sm_memory *m, struct msghdr *msg)
 {
 	msg->msg_flags |= MSG_ZEROCOPY;
-	msg->msg_ubuf = &m->ubuf;
+	msg->msg_ubuf = m->ubuf;
 	msg->sg_from_iter = sm_memory_sg;
-}
-
-/** sm_memory_init() - at load. Return: 0 or -ENOMEM. */
-int sm_memory_init(void)
-{
-	sm_memory_wq = alloc_workqueue("stackmap", WQ_UNBOUND, 0);
-	return sm_memory_wq ? 0 : -ENOMEM;
-}
-
-/** sm_memory_exit() - at unload */
-void sm_memory_exit(void)
-{
-	destroy_workqueue(sm_memory_wq);
 }

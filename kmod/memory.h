@@ -22,8 +22,6 @@ void sm_memory_close(struct sm_port *port);
 bool sm_memory_has(const struct sm_memory *m, u64 at, u32 len);
 u32 sm_memory_pieces(const struct sm_memory *m, u64 at, u32 len, struct bio_vec *bvec);
 void sm_memory_message(struct sm_memory *m, struct msghdr *msg);
-int sm_memory_init(void);
-void sm_memory_exit(void);
 
 /* The memory that an application names in a slot, or NULL; with the port locked */
 static inline struct sm_memory *sm_memory_of(const struct sm_port *port, u32 id)

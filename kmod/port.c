@@ -388,6 +388,9 @@ void sm_port_early_work(struct work_struct *work)
 		return;
 	if (sm_port_send_committed(port))
 		port->early = true;
+	/* Who has unmapped it meanwhile has found the mutex taken: the rest of sm_port_flush() */
+	if (!atomic_read(&port->mappings))
+		sm_memory_close(port);
 	mutex_unlock(&port->sync_mutex);
 }
 

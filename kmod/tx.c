@@ -144,12 +144,15 @@ static bool sm_tx_read(struct sm_port *port, const struct stackmap_slot *slot,
 /* Whether a slot with memory can go in the write that is collected; if so, it does */
 static bool sm_tx_add_memory(struct sm_tx_batch *b, const struct sm_tx_slot *s)
 {
+	u32 pages = (s->len >> PAGE_SHIFT) + 1;
+
 	if (b->copy || (b->memory && b->memory != s->memory) ||
-	    b->pieces > ARRAY_SIZE(b->bvec) - SM_MEMORY_PIECES)
+	    b->pieces > ARRAY_SIZE(b->bvec) - SM_MEMORY_PIECES ||
+	    (b->n && b->n + b->pages + pages > 2 * SM_TX_ROUND))
 		return false;
 	b->memory = s->memory;
 	b->pieces += sm_memory_pieces(s->memory, s->at, s->len, &b->bvec[b->pieces]);
-	b->pages += s->len >> PAGE_SHIFT;
+	b->pages += pages;
 	return true;
 }
 

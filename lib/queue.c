@@ -9,6 +9,9 @@
 /* Nothing may be added to a chunk with one of these, as they are about its end */
 #define SEALED	(STACKMAP_TX_MORE | STACKMAP_TX_ACKED)
 
+/* So much memory of one connection goes with a sync, and what is in its last slot */
+#define PUMP_MAX	(1u << 20)
+
 static void add_last(struct stackmap_conn *conn, struct stackmap_chunk *chunk)
 {
 	chunk->next = NULL;
@@ -226,9 +229,14 @@ int stackmap_queue_back_(struct stackmap_conn *conn, struct stackmap_slot *slot)
 	struct stackmap_chunk *chunk;
 
 	if (slot->flags & STACKMAP_TX_MEMORY) {
-		if (slot->buf >= STACKMAP_MEMORIES)
-			return -1;	/* somebody has written to the ring */
-		chunk = new_memory(port, slot->buf, slot->data, (uint32_t)slot->off << 16 | slot->len, flags);
+		uint32_t len = (uint32_t)slot->off << 16 | slot->len;
+		const struct stackmap_meminfo *m = slot->buf < STACKMAP_MEMORIES ?
+						   &port->memory[slot->buf] : NULL;
+
+		/* else somebody has written to the ring */
+		chunk = m && len <= STACKMAP_TX_MEMORY_MAX && slot->data <= m->len &&
+			len <= m->len - slot->data ?
+			new_memory(port, slot->buf, slot->data, len, flags) : NULL;
 		if (!chunk)
 			return -1;
 		add_first(conn, chunk);
@@ -333,6 +341,9 @@ void stackmap_pump_(struct stackmap_conn *conn)
 			return;
 		chunk = conn->first;
 		if (chunk->flags & STACKMAP_TX_MEMORY) {
+			/* The rest with the next sync: others want slots, too, and TCP does not take all */
+			if (stackmap_conn_unsent(conn) - conn->queued >= PUMP_MAX)
+				return;
 			pump_memory(conn, chunk);
 			continue;
 		}

@@ -1086,8 +1086,7 @@ int stackmap_send_buf(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
  * @len: bytes, at most STACKMAP_MEMORY_MAX
  *
  * For what is too large for the port's buffers, or lies elsewhere anyway: a cache, a heap, bodies of
- * responses. Its pages are pinned, until it is removed or the port closed, and all that was
- * sent is acknowledged. Large pages are sent in larger pieces than small ones: MAP_HUGETLB, or madvise(MADV_HUGEPAGE)
+ * responses. Its pages are pinned, until it is removed or the port closed. Large pages are sent in larger pieces than small ones: MAP_HUGETLB, or madvise(MADV_HUGEPAGE)
  * before it is first written to, at a multiple of 2 MB. Registering is no small matter: once, not for each response.
  *
  * Return: a number for it in [0, STACKMAP_MEMORIES), or -1 and errno: EINVAL, EFAULT (it is not all there, or
@@ -1101,8 +1100,7 @@ int stackmap_memory_add(struct stackmap_port *port, const void *addr, size_t len
  * @port: the port
  * @memory: what stackmap_memory_add() returned
  *
- * What was sent of it arrives as it is at that moment or later: the bytes must not change before they are
- * acknowledged, but the memory can be unmapped at once.
+ * What was sent of it is on its way as it was: the memory can be unmapped at once.
  *
  * Return: 0, or -1 and errno: EBADF (there is none), EBUSY (some of it is queued, or waits for a sync).
  */

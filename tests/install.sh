@@ -47,7 +47,7 @@ run install >"$tmp/log" 2>&1
 ok 'make install' || sed 's/^/# /' "$tmp/log"
 prefix_files=$(printf '/usr/local/%s\n' bin/stackmap bin/stackmap-httpd lib/modules-load.d/stackmap.conf \
   lib/systemd/system/stackmap-{httpd@.service,ports.socket,ports@.service} share/bash-completion/completions/stackmap{,-httpd} \
-  share/doc/stackmap/examples/{60-stackmap.rules,batches.bt,copies.bt,stalls.bt,syncs.bt,files.conf,memcached.conf,nginx.conf,own-driver.conf,ports-group.conf,redis-server.conf})
+  share/doc/stackmap/examples/{60-stackmap.rules,batches.bt,copies.bt,fragments.bt,stalls.bt,syncs.bt,files.conf,memcached.conf,nginx.conf,own-driver.conf,ports-group.conf,redis-server.conf})
 pages=$(for f in man/*.[1378]; do echo "/usr/local/share/man/man${f##*.}/${f##*/}"; done)
 is "$(cd "$dest" && find . ! -type d | sed 's/^\.//' | sort)" "$(sort <<END
 /lib/modules/$KERNEL_RELEASE/updates/stackmap/stackmap.ko

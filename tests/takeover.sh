@@ -94,4 +94,26 @@ ended "$times"
 ok "$driver: the last one ends as ever"
 [[ ! $(inside 'ls /tmp/takeover 2>/dev/null') ]]
 ok "$driver: and takes its socket with it"
+
+# Large responses from the server's own memory (stackmap_memory_add()): what is queued of them goes over
+size=3000000 options="-q 0-$((queues - 1)) --size $size --takeover /tmp/takeover"
+start bulk0
+for i in 1 2; do
+  outside bash -c "curl -s --max-time 60 --limit-rate 500K 'http://$addr/' | tr -d x | wc -c; curl -s --max-time 20 'http://$addr/' | wc -c" >"$tmp/bulk.$i" &
+  bulk[i]=$!
+done
+sleep 2
+start bulk1 && ended bulk0 && sleep 1 && start bulk2 && ended bulk1
+ok "$driver: a server of large responses is taken over, twice"
+for i in 1 2; do wait "${bulk[i]}"; done
+outside curl -s --max-time 60 --limit-rate 900K "http://$addr/" | wc -c >"$tmp/whole" &
+whole=$!
+sleep 1
+start bulk3 && ended bulk2
+wait "$whole"
+[[ $(<"$tmp/whole") == "$size" && $(echo $(<"$tmp/bulk.1")) == "0 $size" && $(echo $(<"$tmp/bulk.2")) == "0 $size" ]]
+ok "$driver: and its responses arrive whole"
+((!failed)) || head "$tmp/whole" "$tmp"/bulk.*
+inside 'kill $(cat /tmp/pid.bulk3)'
+ended bulk3
 exit $failed

@@ -18,6 +18,8 @@
  * its response, or a whole error response, is certain to fit.
  */
 #define REPLY_ROOM	8192
+/* What a connection may have queued, so that it can be passed on */
+#define QUEUED_MAX	(256u << 10)
 
 struct parts;	/* file.c */
 

@@ -258,6 +258,9 @@ int options_parse(int argc, char **argv, struct settings *set)
 		fprintf(stderr, "stackmap-httpd: '%s' is not an option: see --help\n", argv[optind]);
 		return -1;
 	}
+	/* Files are read into buffers, which would all be one slow reader's; but what is taken over has to fit */
+	if (!set->root || set->takeover)
+		set->options.send_max = QUEUED_MAX;
 	if (!set->nqueues)
 		set->nqueues = 1;	/* 0 */
 	return check(set);

@@ -133,11 +133,14 @@ int reply_bytes(struct conn *conn, const void *data, size_t len)
 static int bulk_continue(struct conn *conn)
 {
 	while (conn->body_left) {
-		size_t len = prebuilt.memory_len;
+		size_t len = prebuilt.memory_len, room = stackmap_conn_room(&conn->sm);
 
 		if (len > conn->body_left)
 			len = conn->body_left;
-		if (!stackmap_conn_room(&conn->sm))
+		/* (It may be passed on to another server, which gets what is queued) */
+		if (len > room)
+			len = room < BULK_MIN ? 0 : room;
+		if (!len)
 			return reply_wait(conn);
 		if (stackmap_send_memory(&conn->sm, prebuilt.memory, 0, len, 0))
 			return -1;

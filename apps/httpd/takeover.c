@@ -33,7 +33,6 @@
 #define WAIT_S		30
 /* How long what lingers may hold up a port: then the new process opens it anew */
 #define LINGER_MS	5000
-#define QUEUED_MAX	(256u << 10)	/* of a connection; the library's limit is less */
 
 enum what { HELLO = 1, NO, CONN, PORT, END };
 

@@ -139,7 +139,7 @@
  * has registered it, data the offset of the first byte there. There may be more of it than 65 535 bytes:
  * off is the upper half of the length, up to STACKMAP_TX_MEMORY_MAX. As with KEEP, which may be set, too, the
  * application promises not to change these bytes before the peer has acknowledged them (STACKMAP_TX_ACKED tells); here
- * that does for receivers on the same machine, too, which get a copy. In a refused slot off, len and data are of what is left
+ * that does for receivers on the same machine, too, which get a copy (but for net.ipv4.tcp_mtu_probing). In a refused slot off, len and data are of what is left
  */
 #define STACKMAP_TX_MEMORY	0x0100
 #define STACKMAP_TX_MEMORY_MAX	(1u << 18)
@@ -513,11 +513,12 @@ struct stackmap_handle_fd {
  * @flags: in: STACKMAP_MEMORY_*
  * @reserved: 0
  *
- * Its pages are pinned, and count against RLIMIT_MEMLOCK of the caller's user, unless it has CAP_IPC_LOCK, until it
- * is given up, or the last mapping of the port goes, and all that was sent of it is acknowledged. What is mapped there
- * afterwards is other memory. Large pages (MAP_HUGETLB, MADV_HUGEPAGE) make large fragments. It has to be
- * writable: ordinary memory, memfds and huge pages are, files are not but with MAP_PRIVATE. Errors: EINVAL, ENOBUFS (the limit),
- * ENOSPC (the port has as many as it can), EFAULT (it is not all there, or is none that can be pinned), ENOMEM, EINTR,
+ * Its pages are pinned, and count against RLIMIT_MEMLOCK of the caller's user, unless it has CAP_IPC_LOCK, until it is
+ * given up, or nobody has the port mapped any more: large pages as a whole. What is on its way then is as it was. What
+ * is mapped at @addr afterwards is other memory. Large pages (MAP_HUGETLB, MADV_HUGEPAGE) make large fragments. It has
+ * to be writable: ordinary memory, memfds and huge pages are, files are not but with MAP_PRIVATE (before 6.5 those of
+ * MAP_SHARED are, too). Errors: EINVAL, ENOBUFS (the limit), ENOSPC (the port has as many as it can), EFAULT (it
+ * is not all there, or is none that can be pinned), EOPNOTSUPP (likewise, of fsdax), ENOMEM, EINTR,
  * EBADF (there is none with this number), ENXIO (the file is no port).
  */
 struct stackmap_memory {

@@ -530,7 +530,7 @@ static long pinned(void)
 	return sh(cmd);
 }
 
-/* Pinned, and shown: until the last byte is acknowledged */
+/* Pinned, and shown: until it is given up */
 TEST(memory_is_accounted, 30)
 {
 	uint8_t *p = large(32 * MB, 1), *in = malloc(200000);
@@ -557,15 +557,19 @@ TEST(memory_is_accounted, 30)
 	s = put_memory(&sm, fd[0], id, 0, 200000, 0);
 	sm_sync(&sm, 0);
 	EQ(left_of(&sm, s), 0);
+	/* Given up it is not, though its peer reads nothing */
 	EQ(try_forget(sm.fd, id), 0);
 	EQ(sm_detail(&sm).memory, had);
-	EQ(pinned() - before, 32);
+	EQ(pinned(), before);
+	/* One byte of a large page has all of it stay */
+	if (sh("grep -q '^AnonHugePages: *[1-9]' /proc/meminfo") == 0) {
+		id = memory(&sm, p + MB, 1);
+		EQ(pinned() - before, 2);
+		EQ(try_forget(sm.fd, id), 0);
+	}
 	set_timeout(fd[1], 20000 * slow());
 	CHECK(recv_all(fd[1], in, 200000));
 	CHECK(pat_is(in, 1, 0, 200000));
-	for (int i = 0; i < 200 * slow() && pinned() != before; i++)
-		usleep(10000);
-	EQ(pinned(), before);
 	/* The limit, for who has no CAP_IPC_LOCK */
 	pid = fork();
 	CHECK(pid >= 0);
@@ -598,8 +602,6 @@ TEST(memory_ends_with_mapping, 20)
 	EQ(memory(&sm, p, 2 * MB), 1);
 	EQ(pinned() - before, 4);
 	CHECK(!munmap(sm.map, sm.reg.map_size));
-	for (int i = 0; i < 200 * slow() && pinned() != before; i++)
-		usleep(10000);
 	EQ(pinned(), before);
 	EQ(sm_detail(&sm).memory, had);
 	FAILS(try_forget(sm.fd, 0), EBADF);

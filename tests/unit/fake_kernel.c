@@ -680,6 +680,12 @@ static int do_sync(const struct stackmap_sync *req)
 		if (fk.handles[i] && fk.handles[i]->attached && !deliver(fk.handles[i]))
 			break;
 	}
+	if (fk.after_sync) {
+		fk.after_sync->buf = fk.after.buf;
+		fk.after_sync->data = fk.after.data;
+		fk.after_sync->off = fk.after.off;
+		fk.after_sync = NULL;
+	}
 	return (int)((fk.rx->tail - fk.rx_head) & (fk.rx->nslots - 1));
 }
 

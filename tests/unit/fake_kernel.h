@@ -107,6 +107,12 @@ struct fk {
 	struct fk_sock *waiting;	/* to be accepted */
 	struct fk_flight *flights;
 	size_t nflights;
+	struct stackmap_slot *after_sync;	/* somebody writes these to it once a sync has ended, once */
+	struct {
+		uint32_t buf;
+		uint64_t data;
+		uint16_t off;
+	} after;
 	struct {
 		const unsigned char *addr;
 		uint64_t len;		/* 0: there is none */

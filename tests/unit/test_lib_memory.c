@@ -66,6 +66,10 @@ static void test_large(void **state)
 	assert_int_equal(stackmap_send(&conn, big, 1), -1);
 	assert_int_equal(errno, EAGAIN);
 	stackmap_sync(port, 0);
+	/* 1 MB, so that others have slots, too; then the rest */
+	assert_null(stackmap_next_writable(port));
+	assert_int_equal(fk_sock(conn.fd)->out.len, 100 + (1 << 20));
+	stackmap_sync(port, 0);
 	assert_ptr_equal(stackmap_next_writable(port), &conn);
 	assert_int_equal(stackmap_send(&conn, big + BIG - 100, 100), 100);
 	stackmap_sync(port, 0);
@@ -100,6 +104,33 @@ static void test_refused(void **state)
 	arrived(3, 300000);
 	assert_int_equal(stackmap_memory_remove(port, m), 0);
 	assert_int_equal(stackmap_conn_close(&conn), 0);
+}
+
+/* Whoever writes to the ring cannot have the library read beyond the memory */
+static void test_scribbled(void **state)
+{
+	static const struct { uint32_t buf; uint64_t data; uint16_t off; } bad[] = {
+		{ 1, 0, 0 }, { STACKMAP_MEMORIES, 0, 0 }, { 0, BIG, 0 }, { 0, UINT64_MAX, 0 }, { 0, 0, 0x8000 },
+	};
+	int m = stackmap_memory_add(port, big, BIG);
+
+	(void)state;
+	assert_int_equal(m, 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct stackmap_slot *slot = stackmap_tx_reserve(port);
+
+		connect_one(&conn, 0);
+		assert_int_equal(stackmap_send_memory(&conn, m, 0, 1000, 0), 0);
+		fk.after_sync = slot;
+		fk.after.buf = bad[i].buf;
+		fk.after.data = bad[i].data;
+		fk.after.off = bad[i].off;
+		stackmap_sync(port, 0);
+		assert_ptr_equal(stackmap_next_writable(port), &conn);
+		assert_int_equal(stackmap_conn_error(&conn), ENOMEM);
+		assert_int_equal(stackmap_conn_close(&conn), 0);
+	}
+	assert_int_equal(stackmap_memory_remove(port, m), 0);
 }
 
 /* More than the ring has slots for; closed at once, it arrives all the same */
@@ -193,7 +224,7 @@ static void test_wrong(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_small), TEST(test_large), TEST(test_refused), TEST(test_closed),
+		TEST(test_small), TEST(test_large), TEST(test_refused), TEST(test_scribbled), TEST(test_closed),
 		TEST(test_unqueued), TEST(test_wrong),
 	};
 

@@ -85,7 +85,7 @@ HTTPD_SRCS	:= $(wildcard apps/httpd/*.c) $(HTTP_SRCS) $(HTTP_FILE_SRCS)
 TOOL_SRCS	:= $(wildcard tools/*.c tools/doctor/*.c) $(HTTP_SRCS)
 TOOL_LIBS	:= -ljansson -lkmod -lncurses -ltinfo $(HTTP_LIBS)
 $(call objs,$(HTTPD_SRCS) bench/epoll.c bench/iouring.c bench/lwip.c): | need-http
-$(call objs,bench/iouring.c): | need-uring
+$(call objs,bench/iouring.c bench/zcrx.c): | need-uring
 $(call objs,$(TOOL_SRCS)): | need-tools need-http
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
@@ -94,9 +94,9 @@ $(O)/echo: $(call objs,apps/echo.c) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/stackmap: $(call objs,$(TOOL_SRCS)) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) $(LDLIBS)
-$(O)/bench-epoll: $(call objs,bench/epoll.c $(HTTP_SRCS))
+$(O)/bench-epoll: $(call objs,bench/epoll.c bench/napi.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(LDLIBS)
-$(O)/bench-iouring: $(call objs,bench/iouring.c $(HTTP_SRCS))
+$(O)/bench-iouring: $(call objs,bench/iouring.c bench/napi.c bench/zcrx.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -luring $(LDLIBS)
 $(O)/bench-load: $(call objs,bench/load.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm $(LDLIBS)

@@ -10,8 +10,13 @@ declare -A server_command=(
   [stackmap-napi]='stackmap-httpd -i NIC -p PORT'
   [epoll]='bench-epoll --port PORT'
   [epoll-busypoll]='bench-epoll --port PORT --busy-poll'
+  [epoll-napibusy]='bench-epoll --port PORT --busy-poll=64 --budget 64 --prefer --defer 200'
+  [epoll-fullbusy]='bench-epoll --port PORT --busy-poll=1000 --budget 64 --prefer --defer 5000'
+  [epoll-suspend]='bench-epoll --port PORT --suspend'
   [iouring]='bench-iouring --port PORT'
   [iouring-napi]='bench-iouring --port PORT --napi'
+  [iouring-napi-defer]='bench-iouring --port PORT --napi --defer 200'
+  [iouring-bundle]='bench-iouring --port PORT --bundle'
   [epoll-own]='bench-epoll --port PORT'
   [iouring-own]='bench-iouring --port PORT'
   [nginx]='bench-nginx'
@@ -21,7 +26,12 @@ declare -A server_command=(
 # All others are on eth0, whose driver changes with them, and on port 8080
 declare -A bench_nic=() bench_port=()
 # More options where requests have large bodies
-declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536')
+declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536'
+  [iouring-napi-defer]='--buf-size 65536')
+# Who is compared if nobody is named, and of them those that not every kernel can that the module is for: see bench_able()
+bench_servers='stackmap stackmap-napi epoll epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend'
+bench_servers+=' iouring iouring-napi iouring-napi-defer iouring-bundle'
+bench_newer='epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend iouring-napi iouring-napi-defer iouring-bundle'
 bench_queues=1 # of the NIC, and as many processors
 bench_kernel=cloud # as for vm/kernel
 bench_stage=build/stage-cloud
@@ -93,6 +103,19 @@ bench_commands() {
     *nginx) echo "$command --workers $bench_queues" ;;
     *) for ((q = 0; q < bench_queues; q++)); do echo "taskset -c $q $command --reuseport"; done ;;
   esac
+}
+
+# bench_able SERVER...: those that the guest's kernel can serve with; of the others a line on standard error says why not
+bench_able() {
+  local s why able=()
+  for s; do
+    if [[ " $bench_newer " != *" $s "* ]] || why=$(vm/guest exec "$guest" -- "$(bench_commands "$s" 64 --probe | head -n 1) 2>&1"); then
+      able+=("$s")
+    else
+      echo "$s: left out, as this kernel cannot: $why" >&2
+    fi
+  done
+  echo "${able[*]}"
 }
 
 # bench_launch SERVER SIZE [OPTIONS]: run a server in the guest, next to those that are there; return when it serves

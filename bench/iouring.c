@@ -41,6 +41,10 @@
  * one in any case. (Bundles of sends would be for queues of different buffers; what a connection
  * has to be sent here is one buffer, or one sendmsg().)
  *
+ * --incremental (Linux 6.12): a recv takes of a buffer what it fills, and the next one goes on there.
+ * Small requests lie side by side, in so few pages that caches and TLB keep them; otherwise each has
+ * the first line of a buffer of its own, and these go round in 32 MB.
+ *
  * --zcrx: zcrx.c.
  */
 #include <errno.h>
@@ -83,7 +87,22 @@ enum { NAPI_TRACKING_DYNAMIC, NAPI_TRACKING_STATIC };
 /* 6.10 */
 #ifndef IORING_RECVSEND_BUNDLE
 #define IORING_RECVSEND_BUNDLE	(1U << 4)
+#endif
+#ifndef IORING_FEAT_RECVSEND_BUNDLE
 #define IORING_FEAT_RECVSEND_BUNDLE	(1U << 14)
+#endif
+/* struct io_uring_buf_reg, and 6.12 */
+struct buf_reg {
+	uint64_t ring_addr;
+	uint32_t ring_entries;
+	uint16_t bgid;
+	uint16_t flags;
+	uint64_t resv[3];
+};
+#define REGISTER_PBUF_RING	22
+#define PBUF_RING_INC		2
+#ifndef IORING_CQE_F_BUF_MORE
+#define IORING_CQE_F_BUF_MORE	(1U << 4)
 #endif
 
 #define SQ_ENTRIES	4096
@@ -143,6 +162,8 @@ static struct {
 	 * the last 2 * buf_count places (not the ring itself, as completions may be out of order)
 	 */
 	uint16_t *place, *put;
+	bool incremental;
+	uint32_t *used;			/* of each buffer */
 	struct napi_settings napi;	/* of the instances that connections come from, if any is set */
 	int listener, signals;
 	bool accepting, stop;
@@ -487,11 +508,13 @@ static void feed(struct conn *conn, const char *buf, size_t n)
 
 static char *buf_at(unsigned int bid)
 {
-	return server.buf_mem + bid * server.buf_size;
+	return server.buf_mem + bid * server.buf_size + (server.incremental ? server.used[bid] : 0);
 }
 
 static void buf_back(unsigned int bid)
 {
+	if (server.incremental)
+		server.used[bid] = 0;
 	if (server.bundle) {
 		server.place[bid] = server.bufs->tail + server.bufs_back;
 		server.put[server.place[bid] & (2 * server.buf_count - 1)] = bid;
@@ -599,6 +622,11 @@ static void on_cqe(const struct io_uring_cqe *cqe)
 	}
 	if (bid < 0)
 		return;
+	if (cqe->flags & IORING_CQE_F_BUF_MORE) {
+		if (cqe->res > 0)
+			server.used[bid] += cqe->res;
+		return;
+	}
 	/* A bundle without bytes names a buffer, and has not taken it */
 	if (server.bundle && cqe->res <= 0)
 		return;
@@ -725,10 +753,13 @@ static int ring_init(void)
 static int bufs_init(void)
 {
 	size_t ring_size = server.buf_count * sizeof(struct io_uring_buf);
-	struct io_uring_buf_reg reg = { .ring_entries = server.buf_count, .bgid = BUF_GROUP };
+	struct buf_reg reg = {
+		.ring_entries = server.buf_count,
+		.bgid = BUF_GROUP,
+		.flags = server.incremental ? PBUF_RING_INC : 0,
+	};
 	void *ring, *mem;
 	unsigned int i;
-	int err;
 
 	ring = mmap(NULL, ring_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	mem = mmap(NULL, BUF_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -739,14 +770,19 @@ static int bufs_init(void)
 	server.bufs = ring;
 	server.buf_mem = mem;
 	reg.ring_addr = (uintptr_t)ring;
-	err = io_uring_register_buf_ring(&server.ring, &reg, 0);
-	if (err)
-		return fail("io_uring: register buffers", -err);
+	if (syscall(__NR_io_uring_register, server.ring.ring_fd, REGISTER_PBUF_RING, &reg, 1))
+		return fail(server.incremental ? "io_uring: incremental buffers (Linux 6.12)" :
+						 "io_uring: register buffers", errno);
 	io_uring_buf_ring_init(server.bufs);
 	if (server.bundle) {
 		server.place = calloc(server.buf_count, sizeof(*server.place));
 		server.put = calloc(2 * server.buf_count, sizeof(*server.put));
 		if (!server.place || !server.put)
+			return fail("buffers", ENOMEM);
+	}
+	if (server.incremental) {
+		server.used = calloc(server.buf_count, sizeof(*server.used));
+		if (!server.used)
 			return fail("buffers", ENOMEM);
 	}
 	for (i = 0; i < server.buf_count; i++)
@@ -787,6 +823,7 @@ static const char usage[] =
 	"                  ring, and have them defer interrupts by so long, a hundred times in a\n"
 	"                  row; Linux 6.13, CAP_NET_ADMIN\n"
 	"  --bundle        receive into several buffers at once; Linux 6.10\n"
+	"  --incremental   receive where the last one ended in its buffer; Linux 6.12\n"
 	"  --probe         do not serve: status 0, or 1 and what this kernel cannot\n"
 	"  --zcrx NIC      do not serve: say what the kernel answers to zero-copy receive\n"
 	"  --help          show this\n";
@@ -807,7 +844,7 @@ static int number(const char *option, const char *text, unsigned long max, unsig
 
 int main(int argc, char **argv)
 {
-	enum { BINARY = 256, DEFER, BUNDLE, PROBE, ZCRX };
+	enum { BINARY = 256, DEFER, BUNDLE, INCREMENTAL, PROBE, ZCRX };
 	static const struct option options[] = {
 		{ "addr", required_argument, NULL, 'a' },
 		{ "port", required_argument, NULL, 'p' },
@@ -819,6 +856,7 @@ int main(int argc, char **argv)
 		{ "no-prefer", no_argument, NULL, 'N' },
 		{ "defer", required_argument, NULL, DEFER },
 		{ "bundle", no_argument, NULL, BUNDLE },
+		{ "incremental", no_argument, NULL, INCREMENTAL },
 		{ "probe", no_argument, NULL, PROBE },
 		{ "zcrx", required_argument, NULL, ZCRX },
 		{ "help", no_argument, NULL, 'h' },
@@ -869,6 +907,9 @@ int main(int argc, char **argv)
 		case BUNDLE:
 			server.bundle = true;
 			break;
+		case INCREMENTAL:
+			server.incremental = true;
+			break;
 		case PROBE:
 			probe = true;
 			break;
@@ -895,6 +936,10 @@ int main(int argc, char **argv)
 
 	if (defer && !usecs) {
 		fputs("bench-iouring: --defer is for --napi\n", stderr);
+		return 2;
+	}
+	if (server.bundle && server.incremental) {
+		fputs("bench-iouring: --bundle or --incremental\n", stderr);
 		return 2;
 	}
 	if (defer) {
@@ -960,6 +1005,8 @@ int main(int argc, char **argv)
 		printf(", interrupts deferred %lu us", defer);
 	if (server.bundle)
 		printf(", bundles");
+	if (server.incremental)
+		printf(", incremental");
 	printf("\n");
 	fflush(stdout);
 	ret = serve() ? 1 : 0;
@@ -976,6 +1023,7 @@ out:
 	napi_close();
 	free(server.place);
 	free(server.put);
+	free(server.used);
 	if (server.bufs)
 		munmap(server.bufs, server.buf_count * sizeof(struct io_uring_buf));
 	if (server.buf_mem)

@@ -17,6 +17,7 @@ declare -A server_command=(
   [iouring-napi]='bench-iouring --port PORT --napi'
   [iouring-napi-defer]='bench-iouring --port PORT --napi --defer 200'
   [iouring-bundle]='bench-iouring --port PORT --bundle'
+  [iouring-incremental]='bench-iouring --port PORT --incremental'
   [epoll-own]='bench-epoll --port PORT'
   [iouring-own]='bench-iouring --port PORT'
   [nginx]='bench-nginx'
@@ -27,11 +28,11 @@ declare -A server_command=(
 declare -A bench_nic=() bench_port=()
 # More options where requests have large bodies
 declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536'
-  [iouring-napi-defer]='--buf-size 65536')
+  [iouring-napi-defer]='--buf-size 65536' [iouring-incremental]='--buf-size 65536')
 # Who is compared if nobody is named, and of them those that not every kernel can that the module is for: see bench_able()
 bench_servers='stackmap stackmap-napi epoll epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend'
-bench_servers+=' iouring iouring-napi iouring-napi-defer iouring-bundle'
-bench_newer='epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend iouring-napi iouring-napi-defer iouring-bundle'
+bench_servers+=' iouring iouring-napi iouring-napi-defer iouring-bundle iouring-incremental'
+bench_newer='epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend iouring-napi iouring-napi-defer iouring-bundle iouring-incremental'
 bench_queues=1 # of the NIC, and as many processors
 bench_kernel=cloud # as for vm/kernel
 bench_stage=build/stage-cloud

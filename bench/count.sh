@@ -34,6 +34,12 @@ count_address() {
   awk -v name="$1" '$3 == name { print $1; found = 1; exit } END { exit !found }' "$out/kallsyms" || die "the guest has no $1()"
 }
 
+# count_program PROGRAM FUNCTION: where it is in a process: programs begin there if nothing is random
+count_program() {
+  nm "build/$1" | awk -v name="$2" '$3 == name { print "555555554000", $1; found = 1; exit } END { exit !found }' |
+    { read -r base at && printf '%x\n' $((16#$base + 16#$at)); } || die "$1 has no $2()"
+}
+
 # snapshot FILE: executions so far
 snapshot() {
   local i

@@ -22,6 +22,7 @@ declare -A server_command=(
   [iouring-own]='bench-iouring --port PORT'
   [nginx]='bench-nginx'
   [lwip]='bench-lwip --interface NIC --port PORT'
+  [lwip-dpdk]='bench-dpdk --interface NIC --port PORT'
 )
 # Servers that have a NIC and a port of their own: N for ethN with the driver that they are for, in the subnet 10.77.N.
 # All others are on eth0, whose driver changes with them, and on port 8080
@@ -41,6 +42,17 @@ bench_emulator=host # as for vm/guest
 bench_tag=server # names the log and the processes of what bench_launch starts and bench_stop stops
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+# bench_stage_lwip STAGE: the servers on lwIP in a stage of their own, STAGE, a copy of bench_stage
+bench_stage_lwip() {
+  scripts/setup evaluation
+  make -s build/bench-lwip build/bench-lwip-dpdk
+  rm -rf "$1"
+  cp -a "$bench_stage" "$1"
+  cp build/bench-lwip build/bench-lwip-dpdk "$1/usr/local/bin/"
+  cp bench/dpdk "$1/usr/local/bin/bench-dpdk"
+  bench_stage=$1
+}
 
 # bench_boot: a guest with the module loaded, BENCH_CPU its processor's model if not vm/guest's. Its threads have names, so that
 # bench/cpu can tell them apart
@@ -151,9 +163,9 @@ bench_start() {
   bench_launch "$@"
 }
 
-# bench_stop: stop all that run
+# bench_stop: stop all that run. (One may have a NIC to give back)
 bench_stop() {
-  vm/guest exec "$guest" -- "p=\$(cat /tmp/$bench_tag.pid) && rm /tmp/$bench_tag.pid && kill \$p; for i in {1..20}; do
+  vm/guest exec "$guest" -- "p=\$(cat /tmp/$bench_tag.pid) && rm /tmp/$bench_tag.pid && kill \$p; for i in {1..50}; do
     kill -0 \$p 2>/dev/null || exit 0; sleep 0.1; done; kill -9 \$p"
 }
 

@@ -801,7 +801,8 @@ static int busy_poll(unsigned int usecs, bool prefer)
 	};
 
 	if (syscall(__NR_io_uring_register, server.ring.ring_fd, REGISTER_NAPI, &napi, 1))
-		return fail("io_uring: register NAPI (Linux 6.9)", errno);
+		return fail(server.napi.defer_hard_irqs ? "io_uring: register NAPI, tracked statically (Linux 6.13)" :
+							  "io_uring: register NAPI (Linux 6.9)", errno);
 	return 0;
 }
 

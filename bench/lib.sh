@@ -30,7 +30,7 @@ declare -A bench_nic=() bench_port=()
 # More options where requests have large bodies
 declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536'
   [iouring-napi-defer]='--buf-size 65536' [iouring-incremental]='--buf-size 65536')
-# Who is compared if nobody is named, and of them those that not every kernel can that the module is for: see bench_able()
+# Who is compared if nobody is named, and of them those that not every kernel can: see bench_able()
 bench_servers='stackmap stackmap-napi epoll epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend'
 bench_servers+=' iouring iouring-napi iouring-napi-defer iouring-bundle iouring-incremental'
 bench_newer='epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend iouring-napi iouring-napi-defer iouring-bundle iouring-incremental'

@@ -2,13 +2,16 @@
 /*
  * lwip-dpdk.c - of bench-lwip-dpdk: frames by DPDK's poll-mode driver, for virtio NICs in a guest
  *
- *  - The NIC is not the kernel's meanwhile but uio_pci_generic's (bench/dpdk gives it, and takes it back), its
- *    rings and all frames lie in huge pages, and there is no system call, interrupt or copy between it and us.
- *  - Received frames are lwIP's buffers where they lie: what lwIP has to know of one is in the private area of its mbuf.
- *  - Bursts both ways: what lwIP sends while a received burst is worked off goes to the NIC at once, with one doorbell.
+ *  - The NIC is not the kernel's meanwhile but uio_pci_generic's (bench/dpdk gives it, and takes it
+ *    back), its rings and all frames lie in huge pages, and there is no system call, interrupt or copy
+ *    between it and us.
+ *  - Received frames are lwIP's buffers where they lie: what lwIP has to know of one is in the
+ *    private area of its mbuf.
+ *  - Bursts both ways: what lwIP sends while a received burst is worked off goes to the NIC at once,
+ *    with one doorbell.
  *
- * Nobody else answers for our address: ARP requests are answered here, and all else but TCP to our port is dropped. The
- * NIC could compute TCP's checksums, but Debian's lwIP is built to do so itself.
+ * Nobody else answers for our address: ARP requests are answered here, and all else but TCP to our
+ * port is dropped. The NIC could compute TCP's checksums, but Debian's lwIP is built to do so itself.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -23,7 +26,7 @@
 
 #include "lwip-nic.h"
 
-#define MBUFS		8191u	/* one less than a power of two, as rte_mempool_create() would have it */
+#define MBUFS		8191u	/* one less than a power of two, as rte_mempool.h would have it */
 #define CACHE		256u
 #define RING		256u	/* what QEMU's virtio NICs have */
 #define BATCH		64u
@@ -42,7 +45,9 @@ static struct {
 	uint16_t outs;
 } nic;
 
-const char nic_usage[] = "  --interface PCI   a device that uio_pci_generic has, as 0000:00:03.0: its first queue, through DPDK\n";
+const char nic_usage[] =
+	"  --interface PCI   a device that uio_pci_generic has, as 0000:00:03.0: its first queue,\n"
+	"                    through DPDK\n";
 
 static int fail(const char *what, int err)
 {
@@ -156,7 +161,8 @@ int nic_init(const char *name, uint16_t port, uint32_t address, const char **how
 	nic.port = htons(port);
 	nic.address = address;
 	/* Frames are lwIP's until it has read them, or for good if a client leaves a hole in its stream */
-	nic.pool = rte_pktmbuf_pool_create("frames", MBUFS, CACHE, RTE_ALIGN(sizeof(struct pbuf_custom), RTE_MBUF_PRIV_ALIGN),
+	nic.pool = rte_pktmbuf_pool_create("frames", MBUFS, CACHE,
+					   RTE_ALIGN(sizeof(struct pbuf_custom), RTE_MBUF_PRIV_ALIGN),
 					   RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (!nic.pool)
 		return fail("frames", rte_errno);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * lwip-nic.h - between bench-lwip's server and stack (lwip.c), and how it comes by frames: by AF_XDP (lwip-xdp.c), or by
- * DPDK (lwip-dpdk.c)
+ * lwip-nic.h - between bench-lwip's server and stack (lwip.c), and how it comes by frames: by AF_XDP
+ * (lwip-xdp.c), or by DPDK (lwip-dpdk.c)
  *
  * Frames that nic_poll() brings are TCP to our port, IPv4 without options.
  */

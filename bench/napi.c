@@ -125,7 +125,7 @@ int napi_open(void)
 	if (netlink < 0)
 		return -1;
 	err = find_family();
-	/* No instance has this number, as it would be a processor's: a kernel that can says so, and one that cannot, too */
+	/* No instance has this number, as it would be a processor's: ENOENT, or so, if the kernel can */
 	if (!err)
 		err = set(1, &none);
 	if (err == -EOPNOTSUPP || err == -EPERM) {

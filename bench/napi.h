@@ -2,7 +2,7 @@
 /*
  * napi.h - for the rivals: how a NAPI instance is to be polled, by netlink (Linux 6.13)
  *
- * See "Software IRQ coalescing" and "IRQ suspension" in the kernel's Documentation/networking/napi.rst.
+ * See "Software IRQ coalescing" and "IRQ suspension" in Documentation/networking/napi.rst, the kernel's.
  */
 #ifndef BENCH_NAPI_H
 #define BENCH_NAPI_H

@@ -2,9 +2,10 @@
 /*
  * zcrx.c - of bench-iouring: whether a NIC's queue can receive without a copy by io_uring (Linux 6.15)
  *
- * A NIC that can puts payload in pages of the application, and headers elsewhere: its driver has to have queue management
- * operations, and header split. There is no server for it here, as no NIC that a guest can have was seen to take it. So
- * this only asks, as such a server would at its start, and says what was answered: a rival that is missing with a reason.
+ * A NIC that can puts payload in pages of the application, and headers elsewhere: its driver has to have
+ * queue management operations, and header split. There is no server for it here, as virtio_net of 7.3 does
+ * not take it (EOPNOTSUPP). So this only asks, as such a server would at its start, and says what was
+ * answered: a rival that is missing with a reason.
  */
 #include <errno.h>
 #include <liburing.h>

@@ -85,7 +85,7 @@ HTTPD_SRCS	:= $(wildcard apps/httpd/*.c) $(HTTP_SRCS) $(HTTP_FILE_SRCS)
 TOOL_SRCS	:= $(wildcard tools/*.c tools/doctor/*.c) $(HTTP_SRCS)
 TOOL_LIBS	:= -ljansson -lkmod -lncurses -ltinfo $(HTTP_LIBS)
 $(call objs,$(HTTPD_SRCS) bench/epoll.c bench/iouring.c bench/lwip.c): | need-http
-$(call objs,bench/iouring.c): | need-uring
+$(call objs,bench/iouring.c bench/zcrx.c): | need-uring
 $(call objs,$(TOOL_SRCS)): | need-tools need-http
 
 $(O)/stackmap-httpd: $(call objs,$(HTTPD_SRCS)) $(LIB_A)
@@ -94,9 +94,9 @@ $(O)/echo: $(call objs,apps/echo.c) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/stackmap: $(call objs,$(TOOL_SRCS)) $(LIB_A)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) $(LDLIBS)
-$(O)/bench-epoll: $(call objs,bench/epoll.c $(HTTP_SRCS))
+$(O)/bench-epoll: $(call objs,bench/epoll.c bench/napi.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) $(LDLIBS)
-$(O)/bench-iouring: $(call objs,bench/iouring.c $(HTTP_SRCS))
+$(O)/bench-iouring: $(call objs,bench/iouring.c bench/napi.c bench/zcrx.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -luring $(LDLIBS)
 $(O)/bench-load: $(call objs,bench/load.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lm $(LDLIBS)
@@ -104,9 +104,19 @@ $(O)/bench-reflect: $(call objs,bench/reflect.c)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Not in all: only the evaluation needs liblwip-dev
-$(O)/obj/bench/lwip.o: LIB_CPPFLAGS += -isystem /usr/include/lwip
-$(O)/bench-lwip: $(call objs,bench/lwip.c $(HTTP_SRCS))
+LWIP		:= bench/lwip.c bench/lwip-xdp.c bench/lwip-dpdk.c
+$(call objs,$(LWIP)): LIB_CPPFLAGS += -isystem /usr/include/lwip
+$(O)/bench-lwip: $(call objs,bench/lwip.c bench/lwip-xdp.c $(HTTP_SRCS))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -llwip $(LDLIBS)
+# With what scripts/setup unpacks of DPDK, statically: the guest needs no more than the program, and of Debian's drivers one
+DPDK		:= $(O)/dpdk/usr
+DPDK_LIBS	:= $(addprefix -l:librte_,$(addsuffix .a,bus_pci bus_vdev mempool_ring net_virtio pci ethdev meter net mbuf \
+		   mempool rcu ring eal telemetry kvargs))
+$(call objs,bench/lwip-dpdk.c): LIB_CPPFLAGS += -isystem $(DPDK)/include/x86_64-linux-gnu/dpdk -isystem $(DPDK)/include/dpdk -isystem $(DPDK)/include \
+		-include rte_config.h -march=corei7
+$(O)/bench-lwip-dpdk: $(call objs,bench/lwip.c bench/lwip-dpdk.c $(HTTP_SRCS))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(HTTP_LIBS) -llwip -L$(DPDK)/lib/x86_64-linux-gnu -Wl,--whole-archive $(DPDK_LIBS) \
+		-Wl,--no-whole-archive -ljansson -l:libnuma.so.1 -l:libbsd.so.0 -lm -ldl -lpthread $(LDLIBS)
 
 # With each parser that there is
 .PHONY: test-http
@@ -231,4 +241,4 @@ deb: need-deb
 
 clean:
 	rm -rf $(O)/obj $(O)/lib $(O)/install $(O)/tests $(O)/kmod $(O)/stage-* $(O)/dist $(O)/deb \
-		$(O)/libstackmap* $(APPS) $(TOOLS) $(RIVALS) $(O)/bench-lwip
+		$(O)/libstackmap* $(APPS) $(TOOLS) $(RIVALS) $(O)/bench-lwip $(O)/bench-lwip-dpdk

@@ -34,6 +34,14 @@ count_address() {
   awk -v name="$1" '$3 == name { print $1; found = 1; exit } END { exit !found }' "$out/kallsyms" || die "the guest has no $1()"
 }
 
+# count_program PROGRAM FUNCTION: where it is in a process: programs begin there if nothing is random
+count_program() {
+  local at
+  at=$(nm "build/$1" | awk -v name="$2" '$3 == name { print $1 }')
+  [[ $at ]] || die "$1 has no $2()"
+  printf '%x\n' $((0x555555554000 + 0x$at))
+}
+
 # snapshot FILE: executions so far
 snapshot() {
   local i
@@ -53,14 +61,15 @@ delta() {
 
 # events SERVER REQUESTS: a line of what happened in the last window, per request: system calls, context switches, interrupts,
 # exits (what a guest on hardware would leave its processor for: doorbells, halts, timers set), page faults, allocations (slab and
-# pages), and misses of the modelled caches: L1I L1D L2
+# pages), and misses of the modelled caches: L1I L1D L2. A driver in user space rings its doorbell itself: SERVER.symbols
+# says where. (What user space allocates is in no count but the instructions)
 events() {
   awk -v requests="$2" '
-    FILENAME ~ /kallsyms$/ {
+    FILENAME ~ /(kallsyms|symbols)$/ {
       if ($3 == "entry_SYSCALL_64") kind[$1] = "calls"
       else if ($3 == "__switch_to_asm") kind[$1] = "switches"
       else if ($3 ~ /^asm_(common_interrupt|sysvec_)/) kind[$1] = "interrupts"
-      else if ($3 ~ /^(vp_notify|vp_notify_with_data|lapic_next_event|lapic_next_deadline|default_idle|pv_native_safe_halt)$/) kind[$1] = "exits"
+      else if ($3 ~ /^(vp_notify|vp_notify_with_data|lapic_next_event|lapic_next_deadline|modern_notify_queue|legacy_notify_queue|default_idle|pv_native_safe_halt)$/) kind[$1] = "exits"
       else if ($3 == "asm_exc_page_fault") kind[$1] = "faults"
       else if ($3 ~ /^(kmem_cache_alloc(_lru|_node|_bulk)?|__kmalloc(_node|_node_track_caller|_cache|_cache_node|_large)?|__alloc_(frozen_)?pages)(_noprof)?$/)
         kind[$1] = "allocations"
@@ -73,7 +82,7 @@ events() {
       k = split("calls switches interrupts exits faults allocations l1i l1d l2", of)
       for (i = 1; i <= k; i++) printf i <= 4 ? " %10.3f" : " %10.1f", n[of[i]] / requests
       print ""
-    }' "$out/kallsyms" "$out/$1.a" "$out/$1.b"
+    }' "$out/kallsyms" "$out/$1.symbols" "$out/$1.a" "$out/$1.b"
 }
 
 # shares SERVER REQUESTS: where the last window's instructions were spent: "COUNT FUNCTION", the largest first

@@ -21,9 +21,20 @@
  * Documentation/networking/napi.rst): epoll_wait() polls the NIC's NAPI instance for that long
  * before it sleeps. SO_BUSY_POLL on sockets would make only blocking recv() and poll() spin: epoll
  * never looks at it. Before 6.9 there is only the net.core.busy_poll sysctl. --prefer masks the
- * interrupt between calls, but only if the NIC's gro_flush_timeout and napi_defer_hard_irqs (in
- * /sys/class/net/NIC) are set too, which is the administrator's to do; on a virtio NIC it made a
- * lone connection slower, so it is not the default.
+ * interrupt between calls, but only if the NIC's gro_flush_timeout and napi_defer_hard_irqs are set
+ * too (in /sys/class/net/NIC, by the administrator, or by --defer); on a virtio NIC it made a lone
+ * connection slower, so it is not the default.
+ *
+ * --suspend: IRQ suspension (Linux 6.13, the same document). As long as epoll_wait() finds events,
+ * the NIC's interrupt stays off, and nothing is polled but by the epoll_wait() that has none left;
+ * when it found nothing, the deferral of --defer takes over, and then the interrupt. It is set up as
+ * its authors did for their memcached (the "suspend20" of the patches' cover letter): no time to
+ * busy poll, for one look is enough; 64 packets a poll; interrupts deferred 100 times, by 20 us;
+ * suspended for at most 20 ms. Their other two are there as well: "napibusy" is --busy-poll=64
+ * --budget 64 --prefer --defer 200, and "fullbusy" --busy-poll=1000 with --defer 5000. As in
+ * theirs, SO_INCOMING_NAPI_ID of each accepted connection says which NAPI instance it is about.
+ * Not done: to spread the connections of several queues so that a process has those of one
+ * instance only (a program for SO_REUSEPORT); with one queue they all are.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -46,6 +57,7 @@
 #include <unistd.h>
 
 #include "binary.h"
+#include "napi.h"
 
 /* Linux 6.9; Debian 12's headers are older. */
 #ifndef EPIOCSPARAMS
@@ -60,6 +72,8 @@ struct epoll_params {
 
 #define EVENTS		1024	/* events per epoll_wait() */
 #define RECV_SIZE	65536
+#define SUSPEND_BUDGET	64	/* packets a poll, as the authors of --suspend have it */
+#define SUSPEND_DEFER	20	/* us, likewise */
 #define IOVS		256	/* responses per sendmsg() */
 #define ROUNDS		32	/* full buffers of one connection before others have their turn */
 #define FILE_MIN	65536	/* shorter responses are copied */
@@ -94,6 +108,7 @@ static struct {
 	int file;		/* what is in canned.mem, or -1 */
 	char *binary;		/* the bytes that answer binary requests; NULL: it is HTTP */
 	unsigned long size;
+	struct napi_settings napi;	/* of the instances that connections come from, if any is set */
 	struct conn *open, *spare;
 	uint64_t requests, connections;
 } server = { .epoll = -1, .listener = -1, .signals = -1, .file = -1 };
@@ -382,6 +397,8 @@ static void accept_all(void)
 				continue;
 			return;
 		}
+		if (server.napi.defer_hard_irqs && napi_claim(napi_of(fd), &server.napi) < 0)
+			fail("the NAPI instance's settings (netdev genl, napi-set)");
 		conn = conn_open(fd);
 		if (!conn) {
 			close(fd);
@@ -488,9 +505,14 @@ static const char usage[] =
 	"  --busy-poll[=USECS]\n"
 	"                  busy poll the NIC in epoll_wait() for so long (200); Linux 6.9\n"
 	"  --prefer        with --busy-poll: keep the NIC's interrupt masked meanwhile; needs\n"
-	"                  gro_flush_timeout and napi_defer_hard_irqs set on the NIC\n"
+	"                  gro_flush_timeout and napi_defer_hard_irqs set on the NIC, or --defer\n"
 	"  --budget N      with --busy-poll: packets per poll (the kernel's: 8); more than 64\n"
 	"                  needs CAP_NET_ADMIN\n"
+	"  --defer USECS   have the NAPI instances that connections come from defer interrupts by\n"
+	"                  so long, a hundred times in a row; Linux 6.13, CAP_NET_ADMIN\n"
+	"  --suspend       and have them suspended while there are events: --prefer --budget 64\n"
+	"                  --defer 20, if not given; Linux 6.13, CAP_NET_ADMIN\n"
+	"  --probe         do not serve: status 0, or 1 and what this kernel cannot\n"
 	"  --help          show this\n";
 
 static int number(const char *option, const char *text, unsigned long max, unsigned long *out)
@@ -509,7 +531,7 @@ static int number(const char *option, const char *text, unsigned long max, unsig
 
 int main(int argc, char **argv)
 {
-	enum { BINARY = 256 };
+	enum { BINARY = 256, DEFER, SUSPEND, PROBE };
 	static const struct option options[] = {
 		{ "addr", required_argument, NULL, 'a' },
 		{ "port", required_argument, NULL, 'p' },
@@ -519,12 +541,15 @@ int main(int argc, char **argv)
 		{ "busy-poll", optional_argument, NULL, 'b' },
 		{ "prefer", no_argument, NULL, 'P' },
 		{ "budget", required_argument, NULL, 'B' },
+		{ "defer", required_argument, NULL, DEFER },
+		{ "suspend", no_argument, NULL, SUSPEND },
+		{ "probe", no_argument, NULL, PROBE },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
 	const char *addr = "0.0.0.0", *port = "8080";
-	unsigned long size = 64, usecs = 0, budget = 0;
-	bool prefer = false, binary = false, reuseport = false;
+	unsigned long size = 64, usecs = 0, budget = 0, defer = 0;
+	bool prefer = false, suspend = false, binary = false, reuseport = false, probe = false;
 	struct rlimit files;
 	struct conn *conn;
 	sigset_t stop;
@@ -554,6 +579,16 @@ int main(int argc, char **argv)
 			if (number("--budget", optarg, 65535, &budget))
 				return 2;
 			break;
+		case DEFER:
+			if (number("--defer", optarg, 1000000, &defer))
+				return 2;
+			break;
+		case SUSPEND:
+			suspend = true;
+			break;
+		case PROBE:
+			probe = true;
+			break;
 		case BINARY:
 			binary = true;
 			break;
@@ -571,6 +606,17 @@ int main(int argc, char **argv)
 	if (optind < argc) {
 		fprintf(stderr, "bench-epoll: unexpected argument: %s\n", argv[optind]);
 		return 2;
+	}
+
+	if (suspend) {
+		prefer = true;
+		budget = budget ? budget : SUSPEND_BUDGET;
+		defer = defer ? defer : SUSPEND_DEFER;
+		server.napi.irq_suspend_ns = NAPI_SUSPEND_NS;
+	}
+	if (defer) {
+		server.napi.defer_hard_irqs = NAPI_DEFER_IRQS;
+		server.napi.gro_flush_ns = defer * 1000;
 	}
 
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
@@ -610,12 +656,24 @@ int main(int argc, char **argv)
 		goto out;
 	}
 	server.accepting = true;
-	if (usecs && busy_poll(usecs, budget, prefer))
+	if ((usecs || suspend) && busy_poll(usecs, budget, prefer))
 		goto out;
+	if (defer && napi_open()) {
+		fail("settings of a NAPI instance (netdev genl, napi-set: Linux 6.13)");
+		goto out;
+	}
+	if (probe) {
+		ret = 0;
+		goto out;
+	}
 
 	printf("bench-epoll: %lu bytes on %s port %s", size, addr, port);
 	if (usecs)
 		printf(", busy polling %lu us%s", usecs, prefer ? ", preferred" : "");
+	if (defer)
+		printf(", interrupts deferred %lu us", defer);
+	if (suspend)
+		printf(", and suspended");
 	printf("\n");
 	fflush(stdout);
 	ret = serve() ? 1 : 0;
@@ -628,6 +686,7 @@ out:
 		server.spare = conn->next;
 		free(conn);
 	}
+	napi_close();
 	if (server.signals >= 0)
 		close(server.signals);
 	if (server.epoll >= 0)

@@ -30,7 +30,22 @@
  * liburing 2.3 does not know it).
  *
  * --napi: IORING_REGISTER_NAPI (Linux 6.9): io_uring_enter() busy polls the NICs of the ring's
- * sockets for that long before it sleeps, and ends as soon as there are completions.
+ * sockets for that long before it sleeps, and ends as soon as there are completions. --defer (Linux
+ * 6.13) sets up what that is meant to go with: the NAPI instances are named once (static tracking), where
+ * otherwise each operation that waits looks up its socket's, and their interrupts are deferred
+ * (napi.h), without which prefer_busy_poll has no effect. SO_INCOMING_NAPI_ID of a direct
+ * descriptor is had by a command of io_uring's.
+ *
+ * --bundle (Linux 6.10): one completion of recv stands for as many buffers as it filled, in the
+ * order of their ring. It is for bodies larger than a buffer; who sends a request at a time fills
+ * one in any case. (Bundles of sends would be for queues of different buffers; what a connection
+ * has to be sent here is one buffer, or one sendmsg().)
+ *
+ * --incremental (Linux 6.12): a recv takes of a buffer what it fills, and the next one goes on there.
+ * Small requests lie side by side, in so few pages that caches and TLB keep them; otherwise each has
+ * the first line of a buffer of its own, and these go round in 32 MB.
+ *
+ * --zcrx: zcrx.c.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -52,15 +67,43 @@
 #include <unistd.h>
 
 #include "binary.h"
+#include "napi.h"
+#include "zcrx.h"
 
 /* Linux 6.9; Debian 12's headers are older. */
 #define REGISTER_NAPI	27
 struct napi_args {
 	uint32_t busy_poll_to;
 	uint8_t prefer_busy_poll;
-	uint8_t pad[3];
-	uint64_t resv;
+	uint8_t opcode;		/* this and the next: 6.13 */
+	uint8_t pad[2];
+	uint32_t op_param;
+	uint32_t resv;
 };
+enum { NAPI_REGISTER, NAPI_STATIC_ADD_ID };
+enum { NAPI_TRACKING_DYNAMIC, NAPI_TRACKING_STATIC };
+/* 6.7 */
+#define SOCKET_GETSOCKOPT	2
+/* 6.10 */
+#ifndef IORING_RECVSEND_BUNDLE
+#define IORING_RECVSEND_BUNDLE	(1U << 4)
+#endif
+#ifndef IORING_FEAT_RECVSEND_BUNDLE
+#define IORING_FEAT_RECVSEND_BUNDLE	(1U << 14)
+#endif
+/* struct io_uring_buf_reg, and 6.12 */
+struct buf_reg {
+	uint64_t ring_addr;
+	uint32_t ring_entries;
+	uint16_t bgid;
+	uint16_t flags;
+	uint64_t resv[3];
+};
+#define REGISTER_PBUF_RING	22
+#define PBUF_RING_INC		2
+#ifndef IORING_CQE_F_BUF_MORE
+#define IORING_CQE_F_BUF_MORE	(1U << 4)
+#endif
 
 #define SQ_ENTRIES	4096
 #define CQ_ENTRIES	16384
@@ -74,7 +117,7 @@ struct napi_args {
 #define RUNS_MAX	16384	/* a client that pipelines this, in vain, is dropped */
 #define LINGER_MAX	(4 << 20) /* bytes ignored after our FIN until we give up on the client's */
 
-enum op { OP_ACCEPT, OP_RECV, OP_SEND, OP_QUIET, OP_SHUTDOWN, OP_CANCEL, OP_CLOSE, OP_SIGNAL };
+enum op { OP_ACCEPT, OP_RECV, OP_SEND, OP_QUIET, OP_SHUTDOWN, OP_CANCEL, OP_CLOSE, OP_SIGNAL, OP_NAPI };
 
 /* Responses to send: count times the same bytes. */
 struct run {
@@ -94,6 +137,7 @@ struct conn {
 	bool eof;		/* the client's FIN came, or an error */
 	bool broken;		/* no use in sending anything */
 	bool shut;		/* our FIN is sent, or about to be */
+	uint32_t napi;			/* where SO_INCOMING_NAPI_ID goes */
 	size_t ignored;
 	uint64_t quiet;		/* the batch in which a quiet send was submitted, or 0 */
 	size_t sent;		/* of runs[0]'s first */
@@ -112,6 +156,15 @@ static struct {
 	unsigned long buf_size;		/* a power of two */
 	unsigned int buf_count;		/* likewise */
 	unsigned int bufs_back;		/* given back, not yet shown to the kernel */
+	bool bundle;
+	/*
+	 * Bundles go by the ring: at which place each buffer was put in it last, and which was put at
+	 * the last 2 * buf_count places (not the ring itself, as completions may be out of order)
+	 */
+	uint16_t *place, *put;
+	bool incremental;
+	uint32_t *used;			/* of each buffer */
+	struct napi_settings napi;	/* of the instances that connections come from, if any is set */
 	int listener, signals;
 	bool accepting, stop;
 	uint64_t batch;
@@ -196,8 +249,25 @@ static void recv_more(struct conn *conn)
 	io_uring_prep_recv_multishot(sqe, index_of(conn), NULL, 0, 0);
 	sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
 	sqe->buf_group = BUF_GROUP;
+	if (server.bundle)
+		sqe->ioprio |= IORING_RECVSEND_BUNDLE;
 	tag_conn(sqe, OP_RECV, conn);
 	conn->receiving = true;
+}
+
+/* Asks for the NAPI instance that a connection comes from */
+static void napi_more(struct conn *conn)
+{
+	struct io_uring_sqe *sqe = new_sqe();
+
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, index_of(conn), NULL, 0, 0);
+	sqe->cmd_op = SOCKET_GETSOCKOPT;
+	/* What newer headers call level, optname, optlen and optval */
+	sqe->addr = SOL_SOCKET | (uint64_t)SO_INCOMING_NAPI_ID << 32;
+	sqe->file_index = sizeof(conn->napi);
+	sqe->addr3 = (uintptr_t)&conn->napi;
+	sqe->flags |= IOSQE_FIXED_FILE;
+	tag_conn(sqe, OP_NAPI, conn);
 }
 
 static void mark_dirty(struct conn *conn)
@@ -232,6 +302,8 @@ static void conn_open(uint32_t index)
 	http_conn_init(&conn->http);
 	server.connections++;
 	recv_more(conn);
+	if (server.napi.defer_hard_irqs)
+		napi_more(conn);
 }
 
 static void conn_close(struct conn *conn)
@@ -420,24 +492,57 @@ static void conn_run(struct conn *conn)
 		recv_more(conn);
 }
 
-static void on_recv(struct conn *conn, const struct io_uring_cqe *cqe, const char *buf)
+static void feed(struct conn *conn, const char *buf, size_t n)
+{
+	if (conn->shut) {
+		conn->ignored += n;
+		if (conn->ignored > LINGER_MAX)
+			conn->broken = true;
+	} else if (server.binary) {
+		binary_feed(&conn->binary, buf, n, server.size, on_request, conn);
+		conn->broken |= conn->binary.done;
+	} else {
+		http_feed(&conn->http, buf, n, on_request, conn);
+	}
+}
+
+static char *buf_at(unsigned int bid)
+{
+	return server.buf_mem + bid * server.buf_size + (server.incremental ? server.used[bid] : 0);
+}
+
+static void buf_back(unsigned int bid)
+{
+	if (server.incremental)
+		server.used[bid] = 0;
+	if (server.bundle) {
+		server.place[bid] = server.bufs->tail + server.bufs_back;
+		server.put[server.place[bid] & (2 * server.buf_count - 1)] = bid;
+	}
+	io_uring_buf_ring_add(server.bufs, buf_at(bid), server.buf_size, bid,
+			      io_uring_buf_ring_mask(server.buf_count), server.bufs_back++);
+}
+
+static unsigned int buf_next(unsigned int bid)
+{
+	return server.put[(server.place[bid] + 1) & (2 * server.buf_count - 1)];
+}
+
+static void on_recv(struct conn *conn, const struct io_uring_cqe *cqe, int bid)
 {
 	settle_quiet(conn);
 	if (!(cqe->flags & IORING_CQE_F_MORE)) {
 		conn->receiving = false;
 		mark_dirty(conn);
 	}
-	if (cqe->res > 0 && buf) {
-		if (conn->shut) {
-			conn->ignored += cqe->res;
-			if (conn->ignored > LINGER_MAX)
-				conn->broken = true;
-		} else if (server.binary) {
-			binary_feed(&conn->binary, buf, cqe->res, server.size, on_request, conn);
-			conn->broken |= conn->binary.done;
-		} else {
-			http_feed(&conn->http, buf, cqe->res, on_request, conn);
+	if (cqe->res > 0 && bid >= 0) {
+		size_t left = cqe->res;
+
+		for (; left > server.buf_size; left -= server.buf_size) {
+			feed(conn, buf_at(bid), server.buf_size);
+			bid = buf_next(bid);
 		}
+		feed(conn, buf_at(bid), left);
 		if (conn->nruns || conn->broken)
 			mark_dirty(conn);
 	} else if (cqe->res == 0) {
@@ -463,13 +568,28 @@ static void on_sent(struct conn *conn, enum op op, int res)
 	mark_dirty(conn);
 }
 
+/* Whether io_uring was told of another NAPI instance, or had not to be, does not show to connections */
+static void on_napi(struct conn *conn, int res)
+{
+	struct napi_args napi = { .opcode = NAPI_STATIC_ADD_ID, .op_param = conn->napi };
+	int claimed = 0;
+
+	if (res == sizeof(conn->napi))
+		claimed = napi_claim(conn->napi, &server.napi);
+	else
+		fail("SO_INCOMING_NAPI_ID of a connection", res < 0 ? -res : EIO);
+	if (claimed < 0)
+		fail("the NAPI instance's settings (netdev genl, napi-set)", errno);
+	else if (claimed && syscall(__NR_io_uring_register, server.ring.ring_fd, REGISTER_NAPI, &napi, 1))
+		fail("io_uring: name a NAPI instance", errno);
+}
+
 static void on_cqe(const struct io_uring_cqe *cqe)
 {
 	enum op op = cqe->user_data >> 56;
 	uint32_t index = (uint32_t)cqe->user_data;
 	struct conn *conn = server.conns + index;
-	const char *buf = NULL;
-	unsigned int bid = 0;
+	int bid = -1, i, next;
 
 	if (op == OP_SIGNAL) {
 		server.stop = true;
@@ -490,20 +610,31 @@ static void on_cqe(const struct io_uring_cqe *cqe)
 	}
 	if (cqe->flags & IORING_CQE_F_NOTIF)
 		return;		/* of send_zc, after the one with its result */
-	if (cqe->flags & IORING_CQE_F_BUFFER) {
+	if (cqe->flags & IORING_CQE_F_BUFFER)
 		bid = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-		buf = server.buf_mem + bid * server.buf_size;
-	}
 	if (conn->open && (conn->generation & 0xffffff) == (cqe->user_data >> 32 & 0xffffff)) {
 		if (op == OP_RECV)
-			on_recv(conn, cqe, buf);
+			on_recv(conn, cqe, bid);
+		else if (op == OP_NAPI)
+			on_napi(conn, cqe->res);
 		else if (op != OP_CANCEL && op != OP_CLOSE)
 			on_sent(conn, op, cqe->res);
 	}
-	if (buf)
-		io_uring_buf_ring_add(server.bufs, (void *)buf, server.buf_size, bid,
-				      io_uring_buf_ring_mask(server.buf_count),
-				      server.bufs_back++);
+	if (bid < 0)
+		return;
+	if (cqe->flags & IORING_CQE_F_BUF_MORE) {
+		if (cqe->res > 0)
+			server.used[bid] += cqe->res;
+		return;
+	}
+	/* A bundle without bytes names a buffer, and has not taken it */
+	if (server.bundle && cqe->res <= 0)
+		return;
+	for (i = cqe->res; server.bundle && i > (int)server.buf_size; i -= server.buf_size, bid = next) {
+		next = buf_next(bid);
+		buf_back(bid);
+	}
+	buf_back(bid);
 }
 
 static int serve(void)
@@ -608,6 +739,8 @@ static int ring_init(void)
 	if (err)
 		return fail("io_uring (Linux 6.1, and kernel.io_uring_disabled=0)", -err);
 	server.ring_up = true;
+	if (server.bundle && !(params.features & IORING_FEAT_RECVSEND_BUNDLE))
+		return fail("io_uring: bundles (Linux 6.10)", EOPNOTSUPP);
 	err = io_uring_register_ring_fd(&server.ring);
 	if (err < 0)
 		return fail("io_uring: register the ring", -err);
@@ -620,10 +753,13 @@ static int ring_init(void)
 static int bufs_init(void)
 {
 	size_t ring_size = server.buf_count * sizeof(struct io_uring_buf);
-	struct io_uring_buf_reg reg = { .ring_entries = server.buf_count, .bgid = BUF_GROUP };
+	struct buf_reg reg = {
+		.ring_entries = server.buf_count,
+		.bgid = BUF_GROUP,
+		.flags = server.incremental ? PBUF_RING_INC : 0,
+	};
 	void *ring, *mem;
 	unsigned int i;
-	int err;
 
 	ring = mmap(NULL, ring_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	mem = mmap(NULL, BUF_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -634,24 +770,39 @@ static int bufs_init(void)
 	server.bufs = ring;
 	server.buf_mem = mem;
 	reg.ring_addr = (uintptr_t)ring;
-	err = io_uring_register_buf_ring(&server.ring, &reg, 0);
-	if (err)
-		return fail("io_uring: register buffers", -err);
+	if (syscall(__NR_io_uring_register, server.ring.ring_fd, REGISTER_PBUF_RING, &reg, 1))
+		return fail(server.incremental ? "io_uring: incremental buffers (Linux 6.12)" :
+						 "io_uring: register buffers", errno);
 	io_uring_buf_ring_init(server.bufs);
+	if (server.bundle) {
+		server.place = calloc(server.buf_count, sizeof(*server.place));
+		server.put = calloc(2 * server.buf_count, sizeof(*server.put));
+		if (!server.place || !server.put)
+			return fail("buffers", ENOMEM);
+	}
+	if (server.incremental) {
+		server.used = calloc(server.buf_count, sizeof(*server.used));
+		if (!server.used)
+			return fail("buffers", ENOMEM);
+	}
 	for (i = 0; i < server.buf_count; i++)
-		io_uring_buf_ring_add(server.bufs, server.buf_mem + i * server.buf_size,
-				      server.buf_size, i,
-				      io_uring_buf_ring_mask(server.buf_count), i);
-	io_uring_buf_ring_advance(server.bufs, server.buf_count);
+		buf_back(i);
+	io_uring_buf_ring_advance(server.bufs, server.bufs_back);
+	server.bufs_back = 0;
 	return 0;
 }
 
 static int busy_poll(unsigned int usecs, bool prefer)
 {
-	struct napi_args napi = { .busy_poll_to = usecs, .prefer_busy_poll = prefer };
+	struct napi_args napi = {
+		.busy_poll_to = usecs,
+		.prefer_busy_poll = prefer,
+		.op_param = server.napi.defer_hard_irqs ? NAPI_TRACKING_STATIC : NAPI_TRACKING_DYNAMIC,
+	};
 
 	if (syscall(__NR_io_uring_register, server.ring.ring_fd, REGISTER_NAPI, &napi, 1))
-		return fail("io_uring: register NAPI (Linux 6.9)", errno);
+		return fail(server.napi.defer_hard_irqs ? "io_uring: register NAPI, tracked statically (Linux 6.13)" :
+							  "io_uring: register NAPI (Linux 6.9)", errno);
 	return 0;
 }
 
@@ -669,6 +820,13 @@ static const char usage[] =
 	"                  have 32 MiB. Larger ones mean fewer calls of TCP for large bodies\n"
 	"  --napi[=USECS]  busy poll the NIC while waiting, for so long (200); Linux 6.9\n"
 	"  --no-prefer     with --napi: without prefer_busy_poll\n"
+	"  --defer USECS   with --napi: name the NAPI instances that connections come from to the\n"
+	"                  ring, and have them defer interrupts by so long, a hundred times in a\n"
+	"                  row; Linux 6.13, CAP_NET_ADMIN\n"
+	"  --bundle        receive into several buffers at once; Linux 6.10\n"
+	"  --incremental   receive where the last one ended in its buffer; Linux 6.12\n"
+	"  --probe         do not serve: status 0, or 1 and what this kernel cannot\n"
+	"  --zcrx NIC      do not serve: say what the kernel answers to zero-copy receive\n"
 	"  --help          show this\n";
 
 static int number(const char *option, const char *text, unsigned long max, unsigned long *out)
@@ -687,7 +845,7 @@ static int number(const char *option, const char *text, unsigned long max, unsig
 
 int main(int argc, char **argv)
 {
-	enum { BINARY = 256 };
+	enum { BINARY = 256, DEFER, BUNDLE, INCREMENTAL, PROBE, ZCRX };
 	static const struct option options[] = {
 		{ "addr", required_argument, NULL, 'a' },
 		{ "port", required_argument, NULL, 'p' },
@@ -697,12 +855,17 @@ int main(int argc, char **argv)
 		{ "buf-size", required_argument, NULL, 'b' },
 		{ "napi", optional_argument, NULL, 'n' },
 		{ "no-prefer", no_argument, NULL, 'N' },
+		{ "defer", required_argument, NULL, DEFER },
+		{ "bundle", no_argument, NULL, BUNDLE },
+		{ "incremental", no_argument, NULL, INCREMENTAL },
+		{ "probe", no_argument, NULL, PROBE },
+		{ "zcrx", required_argument, NULL, ZCRX },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
 	const char *addr = "0.0.0.0", *port = "8080";
-	unsigned long size = 64, usecs = 0;
-	bool prefer = true, binary = false, reuseport = false;
+	unsigned long size = 64, usecs = 0, defer = 0;
+	bool prefer = true, binary = false, reuseport = false, probe = false;
 	struct io_uring_sqe *sqe;
 	struct rlimit files;
 	sigset_t stop;
@@ -738,6 +901,21 @@ int main(int argc, char **argv)
 		case 'N':
 			prefer = false;
 			break;
+		case DEFER:
+			if (number("--defer", optarg, 1000000, &defer))
+				return 2;
+			break;
+		case BUNDLE:
+			server.bundle = true;
+			break;
+		case INCREMENTAL:
+			server.incremental = true;
+			break;
+		case PROBE:
+			probe = true;
+			break;
+		case ZCRX:
+			return zcrx_probe(optarg);
 		case BINARY:
 			binary = true;
 			break;
@@ -755,6 +933,19 @@ int main(int argc, char **argv)
 	if (optind < argc) {
 		fprintf(stderr, "bench-iouring: unexpected argument: %s\n", argv[optind]);
 		return 2;
+	}
+
+	if (defer && !usecs) {
+		fputs("bench-iouring: --defer is for --napi\n", stderr);
+		return 2;
+	}
+	if (server.bundle && server.incremental) {
+		fputs("bench-iouring: --bundle or --incremental\n", stderr);
+		return 2;
+	}
+	if (defer) {
+		server.napi.defer_hard_irqs = NAPI_DEFER_IRQS;
+		server.napi.gro_flush_ns = defer * 1000;
 	}
 
 	server.buf_count = BUF_MEM / server.buf_size;
@@ -794,6 +985,14 @@ int main(int argc, char **argv)
 	}
 	if (ring_init() || register_responses() || bufs_init() || (usecs && busy_poll(usecs, prefer)))
 		goto out;
+	if (defer && napi_open()) {
+		fail("settings of a NAPI instance (netdev genl, napi-set: Linux 6.13)", errno);
+		goto out;
+	}
+	if (probe) {
+		ret = 0;
+		goto out;
+	}
 
 	accept_more();
 	sqe = new_sqe();
@@ -803,6 +1002,12 @@ int main(int argc, char **argv)
 	printf("bench-iouring: %lu bytes on %s port %s", size, addr, port);
 	if (usecs)
 		printf(", busy polling %lu us%s", usecs, prefer ? ", preferred" : "");
+	if (defer)
+		printf(", interrupts deferred %lu us", defer);
+	if (server.bundle)
+		printf(", bundles");
+	if (server.incremental)
+		printf(", incremental");
 	printf("\n");
 	fflush(stdout);
 	ret = serve() ? 1 : 0;
@@ -816,6 +1021,10 @@ out:
 	/* Takes the connections with it. */
 	if (server.ring_up)
 		io_uring_queue_exit(&server.ring);
+	napi_close();
+	free(server.place);
+	free(server.put);
+	free(server.used);
 	if (server.bufs)
 		munmap(server.bufs, server.buf_count * sizeof(struct io_uring_buf));
 	if (server.buf_mem)

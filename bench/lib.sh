@@ -10,18 +10,30 @@ declare -A server_command=(
   [stackmap-napi]='stackmap-httpd -i NIC -p PORT'
   [epoll]='bench-epoll --port PORT'
   [epoll-busypoll]='bench-epoll --port PORT --busy-poll'
+  [epoll-napibusy]='bench-epoll --port PORT --busy-poll=64 --budget 64 --prefer --defer 200'
+  [epoll-fullbusy]='bench-epoll --port PORT --busy-poll=1000 --budget 64 --prefer --defer 5000'
+  [epoll-suspend]='bench-epoll --port PORT --suspend'
   [iouring]='bench-iouring --port PORT'
   [iouring-napi]='bench-iouring --port PORT --napi'
+  [iouring-napi-defer]='bench-iouring --port PORT --napi --defer 200'
+  [iouring-bundle]='bench-iouring --port PORT --bundle'
+  [iouring-incremental]='bench-iouring --port PORT --incremental'
   [epoll-own]='bench-epoll --port PORT'
   [iouring-own]='bench-iouring --port PORT'
   [nginx]='bench-nginx'
   [lwip]='bench-lwip --interface NIC --port PORT'
+  [lwip-dpdk]='bench-dpdk --interface NIC --port PORT'
 )
 # Servers that have a NIC and a port of their own: N for ethN with the driver that they are for, in the subnet 10.77.N.
 # All others are on eth0, whose driver changes with them, and on port 8080
 declare -A bench_nic=() bench_port=()
 # More options where requests have large bodies
-declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536')
+declare -A server_post_options=([iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536'
+  [iouring-napi-defer]='--buf-size 65536' [iouring-incremental]='--buf-size 65536')
+# Who is compared if nobody is named, and of them those that not every kernel can: see bench_able()
+bench_servers='stackmap stackmap-napi epoll epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend'
+bench_servers+=' iouring iouring-napi iouring-napi-defer iouring-bundle iouring-incremental'
+bench_newer='epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend iouring-napi iouring-napi-defer iouring-bundle iouring-incremental'
 bench_queues=1 # of the NIC, and as many processors
 bench_kernel=cloud # as for vm/kernel
 bench_stage=build/stage-cloud
@@ -30,6 +42,17 @@ bench_emulator=host # as for vm/guest
 bench_tag=server # names the log and the processes of what bench_launch starts and bench_stop stops
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+# bench_stage_lwip STAGE: the servers on lwIP in a stage of their own, STAGE, a copy of bench_stage
+bench_stage_lwip() {
+  scripts/setup evaluation
+  make -s build/bench-lwip build/bench-lwip-dpdk
+  rm -rf "$1"
+  cp -a "$bench_stage" "$1"
+  cp build/bench-lwip build/bench-lwip-dpdk "$1/usr/local/bin/"
+  cp bench/dpdk "$1/usr/local/bin/bench-dpdk"
+  bench_stage=$1
+}
 
 # bench_boot: a guest with the module loaded, BENCH_CPU its processor's model if not vm/guest's. Its threads have names, so that
 # bench/cpu can tell them apart
@@ -95,6 +118,19 @@ bench_commands() {
   esac
 }
 
+# bench_able SERVER...: those that the guest's kernel can serve with; of the others a line on standard error says why not
+bench_able() {
+  local s why able=()
+  for s; do
+    if [[ " $bench_newer " != *" $s "* ]] || why=$(vm/guest exec "$guest" -- "$(bench_commands "$s" 64 --probe | head -n 1) 2>&1"); then
+      able+=("$s")
+    else
+      echo "$s: left out, as this kernel cannot: $why" >&2
+    fi
+  done
+  echo "${able[*]}"
+}
+
 # bench_launch SERVER SIZE [OPTIONS]: run a server in the guest, next to those that are there; return when it serves
 bench_launch() {
   local addr try line script='' nic=eth${bench_nic[$1]:-0} defer=0 flush=0
@@ -127,9 +163,9 @@ bench_start() {
   bench_launch "$@"
 }
 
-# bench_stop: stop all that run
+# bench_stop: stop all that run. (One may have a NIC to give back)
 bench_stop() {
-  vm/guest exec "$guest" -- "p=\$(cat /tmp/$bench_tag.pid) && rm /tmp/$bench_tag.pid && kill \$p; for i in {1..20}; do
+  vm/guest exec "$guest" -- "p=\$(cat /tmp/$bench_tag.pid) && rm /tmp/$bench_tag.pid && kill \$p; for i in {1..50}; do
     kill -0 \$p 2>/dev/null || exit 0; sleep 0.1; done; kill -9 \$p"
 }
 

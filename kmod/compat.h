@@ -204,8 +204,8 @@ static inline void sm_ubuf_init(struct ubuf_info *ubuf, const struct ubuf_info_o
 }
 
 /*
- * The function of a message that makes fragments of it was told the socket before 6.11, and charged
- * it itself. SM_SG_FROM_ITER() makes of a function that fills an sk_buff the one that fits.
+ * The function of a message that makes fragments of it was told the socket in 6.1, and charged it
+ * itself; no more in 6.12. SM_SG_FROM_ITER() makes of a function that fills an sk_buff the one that fits.
  */
 typedef int sm_sg4_fn(struct sock *sk, struct sk_buff *skb, struct iov_iter *from, size_t length);
 

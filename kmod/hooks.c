@@ -381,7 +381,8 @@ void sm_hooks_exit(void)
 	tcp_unregister_ulp(&sm_ulp);
 	/*
 	 * sock_diag may have read that a socket has our ULP just before it was detached, and be about to
-	 * ask: without a lock, a reference or RCU, but also without sleeping in between.
+	 * ask: without a lock, a reference or RCU, but also without sleeping in between. So it is with the
+	 * last line of sm_memory_ubuf_put(), of a softirq or not.
 	 */
 	synchronize_rcu_tasks();
 }

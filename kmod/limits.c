@@ -151,15 +151,15 @@ u32 sm_reserve_need(const struct sock *sk, u32 bytes, u32 slots)
 	const struct sk_buff *tail = tcp_write_queue_tail(sk);
 	u32 mss = max(tcp_sk(sk)->mss_cache, 64u);
 	u32 room = max(sk_stream_wspace(sk), 0);
-
 	/*
-	 * What is sent without a copy from an application's memory is charged to nobody, until anything
-	 * else is put behind it in the same sk_buff: then all of that is (tcp_downgrade_zcopy_pure())
+	 * What is sent without a copy from an application's memory is charged to nobody, until
+	 * anything else is put behind it in the same sk_buff: then all of that is
+	 * (tcp_downgrade_zcopy_pure())
 	 */
-	if (unlikely(tail && skb_zcopy_pure(tail)))
-		return bytes + tail->truesize + (bytes / mss + 2 + slots / MAX_SKB_FRAGS) * SM_SKB_COST;
+	u32 behind = tail && skb_zcopy_pure(tail) ? tail->truesize : 0;
+
 	bytes = min_t(u64, bytes, (u64)room + SM_SEGMENT_MAX);
-	return bytes + (bytes / mss + 2 + slots / MAX_SKB_FRAGS) * SM_SKB_COST;
+	return behind + bytes + (bytes / mss + 2 + slots / MAX_SKB_FRAGS) * SM_SKB_COST;
 }
 
 /**

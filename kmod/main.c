@@ -173,7 +173,8 @@ static int sm_ioctl_memory(struct sm_port *port, void __user *arg)
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
-	if ((req.flags & ~STACKMAP_MEMORY_FORGET) || memchr_inv(req.reserved, 0, sizeof(req.reserved)))
+	if ((req.flags & ~STACKMAP_MEMORY_FORGET) ||
+	    memchr_inv(req.reserved, 0, sizeof(req.reserved)))
 		return -EINVAL;
 	if (req.flags)
 		return req.addr || req.len ? -EINVAL : sm_memory_remove(port, req.id);

@@ -301,7 +301,7 @@ u32 sm_memory_pieces(const struct sm_memory *m, u64 at, u32 len, struct bio_vec 
 		u32 begin = ((pfn - page_to_pfn(head)) << PAGE_SHIFT) + off;
 		u32 part = 0;
 
-		/* (Only its pages lie behind one another within a large one that is mapped in part) */
+		/* (Not the whole of a large page need be mapped, nor in its order) */
 		do {
 			u32 more = min_t(u32, len, PAGE_SIZE - off);
 
@@ -310,7 +310,8 @@ u32 sm_memory_pieces(const struct sm_memory *m, u64 at, u32 len, struct bio_vec 
 			off = 0;
 			i++;
 			pfn++;
-		} while (len && page_to_pfn(m->pages[i]) == pfn && compound_head(m->pages[i]) == head);
+		} while (len && page_to_pfn(m->pages[i]) == pfn &&
+			 compound_head(m->pages[i]) == head);
 		bvec_set_page(&bvec[n++], head, part, begin);
 	}
 	return n;

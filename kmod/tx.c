@@ -146,6 +146,7 @@ static bool sm_tx_add_memory(struct sm_tx_batch *b, const struct sm_tx_slot *s)
 {
 	u32 pages = (s->len >> PAGE_SHIFT) + 1;
 
+	/* The last: one slot may always be all of a round, and have a few others before it */
 	if (b->copy || (b->memory && b->memory != s->memory) ||
 	    b->pieces > ARRAY_SIZE(b->bvec) - SM_MEMORY_PIECES ||
 	    (b->n && b->n + b->pages + pages > 2 * SM_TX_ROUND))

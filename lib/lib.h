@@ -233,6 +233,14 @@ static inline bool stackmap_conn_live_(const struct stackmap_conn *conn)
 	return false;
 }
 
+/* Whether some bytes are all in memory that the port sends from */
+static inline bool stackmap_in_memory_(const struct stackmap_port *port, uint32_t memory, uint64_t at,
+				       size_t len)
+{
+	return memory < STACKMAP_MEMORIES && at <= port->memory[memory].len &&
+	       len <= port->memory[memory].len - at;
+}
+
 /* Whether the buffer is the caller's */
 static inline bool stackmap_callers_(const struct stackmap_port *port,
 				     uint32_t buf)

@@ -230,13 +230,11 @@ int stackmap_queue_back_(struct stackmap_conn *conn, struct stackmap_slot *slot)
 
 	if (slot->flags & STACKMAP_TX_MEMORY) {
 		uint32_t len = (uint32_t)slot->off << 16 | slot->len;
-		const struct stackmap_meminfo *m = slot->buf < STACKMAP_MEMORIES ?
-						   &port->memory[slot->buf] : NULL;
 
 		/* else somebody has written to the ring */
-		chunk = m && len <= STACKMAP_TX_MEMORY_MAX && slot->data <= m->len &&
-			len <= m->len - slot->data ?
-			new_memory(port, slot->buf, slot->data, len, flags) : NULL;
+		if (len > STACKMAP_TX_MEMORY_MAX || !stackmap_in_memory_(port, slot->buf, slot->data, len))
+			return -1;
+		chunk = new_memory(port, slot->buf, slot->data, len, flags);
 		if (!chunk)
 			return -1;
 		add_first(conn, chunk);

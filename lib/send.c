@@ -212,7 +212,6 @@ int stackmap_send_buf(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
 int stackmap_send_memory(struct stackmap_conn *conn, int memory, size_t off, size_t len,
 			 unsigned int flags)
 {
-	const struct stackmap_meminfo *m;
 	struct stackmap_port *port;
 	uint32_t id = (uint32_t)memory;
 	bool at_once;
@@ -222,8 +221,7 @@ int stackmap_send_memory(struct stackmap_conn *conn, int memory, size_t off, siz
 	port = conn->port;
 	if (!stackmap_usable_(port))
 		return -1;
-	m = id < STACKMAP_MEMORIES ? &port->memory[id] : NULL;
-	if (!m || !len || len > SEND_MEMORY_MAX || off > m->len || len > m->len - off ||
+	if (!len || len > SEND_MEMORY_MAX || !stackmap_in_memory_(port, id, off, len) ||
 	    (flags & ~(unsigned int)(STACKMAP_TX_MORE | STACKMAP_TX_ACKED))) {
 		errno = EINVAL;
 		return -1;

@@ -1086,8 +1086,9 @@ int stackmap_send_buf(struct stackmap_conn *conn, uint32_t buf, uint32_t off,
  * @len: bytes, at most STACKMAP_MEMORY_MAX
  *
  * For what is too large for the port's buffers, or lies elsewhere anyway: a cache, a heap, bodies of
- * responses. Its pages are pinned, until it is removed or the port closed. Large pages are sent in larger pieces than small ones: MAP_HUGETLB, or madvise(MADV_HUGEPAGE)
- * before it is first written to, at a multiple of 2 MB. Registering is no small matter: once, not for each response.
+ * responses. Its pages are pinned, until it is removed or the port closed. Large pages are sent in larger pieces than
+ * small ones: MAP_HUGETLB, or madvise(MADV_HUGEPAGE) before it is first written to, at a multiple of 2 MB. Registering
+ * is no small matter: once, not for each response.
  *
  * Return: a number for it in [0, STACKMAP_MEMORIES), or -1 and errno: EINVAL, EFAULT (it is not all there, or
  * cannot be pinned), ENOBUFS (RLIMIT_MEMLOCK), ENOSPC (the port has STACKMAP_MEMORIES), ENOMEM, EINTR, ENOTTY (a

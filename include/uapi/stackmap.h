@@ -139,7 +139,8 @@
  * has registered it, data the offset of the first byte there. There may be more of it than 65 535 bytes:
  * off is the upper half of the length, up to STACKMAP_TX_MEMORY_MAX. As with KEEP, which may be set, too, the
  * application promises not to change these bytes before the peer has acknowledged them (STACKMAP_TX_ACKED tells); here
- * that does for receivers on the same machine, too, which get a copy (but for net.ipv4.tcp_mtu_probing). In a refused slot off, len and data are of what is left
+ * that does for receivers on the same machine, too, which get a copy (but for net.ipv4.tcp_mtu_probing). In a refused
+ * slot off, len and data are of what is left
  */
 #define STACKMAP_TX_MEMORY	0x0100
 #define STACKMAP_TX_MEMORY_MAX	(1u << 18)

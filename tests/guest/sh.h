@@ -15,6 +15,9 @@ int sh_read(char *to, size_t size, const char *fmt, ...);
 /* How long the last one took */
 extern double sh_seconds;
 
+/* Whether @addr answers a ping within 10 s; where it does not, the NIC's state is printed */
+int sh_pings(const char *addr);
+
 /*
  * How many times 256 buffers the NIC's receive ring has, 1 at least: 1 with QEMU 7.2, 4 with that of
  * Debian 13. What a test does until they have all gone by, it does so many times

@@ -96,7 +96,7 @@ TEST_NIC(bind_carries_over, 180)
 		EQ(sh("./stackmap " OTHER " " IFNAME " >/dev/null"), 0);
 		sh_read(out, sizeof(out), ". /tmp/bind.sh; sleep 1; show | diff /tmp/bind.before - | grep ^[-+]");
 		CHECKF(!*out, "\n%s", out);
-		EQ(sh("ping -n -q -c 1 -w 10 %s >/dev/null", here->peer4), 0);
+		CHECK(sh_pings(here->peer4));
 	}
 	undo();
 	nic_is_ordinary();
@@ -234,7 +234,7 @@ TEST_NIC(bind_failed, 120)
 	CHECKF(!strcmp(out, "7\n") || !strcmp(out, "15\n"), "status %s", out);
 	sh_read(out, sizeof(out), ". /tmp/bind.sh; sleep 1; show | diff /tmp/bind.before - | grep ^[-+]");
 	CHECKF(!*out, "\n%s", out);
-	EQ(sh("ping -n -q -c 1 -w 10 %s >/dev/null", here->peer4), 0);
+	CHECK(sh_pings(here->peer4));
 	undo();
 	nic_is_ordinary();
 }

@@ -128,7 +128,7 @@ TEST_NIC(claim_rings_change, 120)
 	owner_end(pid);
 	tap_note("a change took %.0f ms, and with an owner %.0f ms at most", base * 1e3, worst * 1e3);
 	CHECKF(worst < bound(base), "%f s", worst);
-	EQ(sh("ping -n -q -c 1 -w 10 %s >/dev/null", here->peer4), 0);
+	CHECK(sh_pings(here->peer4));
 	nic_is_ordinary();
 }
 

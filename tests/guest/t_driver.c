@@ -74,7 +74,7 @@ static void offer(const char *claimed)
 	sh_restore_nic();
 	/* Acknowledged; then with a driver that is ready for it, and agrees on the features */
 	CHECKF(!strcmp(out, "1\n15\n"), "%s", out);
-	EQ(sh("ping -n -q -c 1 -w 10 %s >/dev/null", here->peer4), 0);
+	CHECK(sh_pings(here->peer4));
 	nic_is_ordinary();
 }
 
@@ -332,7 +332,7 @@ TEST_NIC(driver_down_with_backlog, 90)
 	dropped = counter("tx_dropped");
 	for (i = 0; i < 5; i++) {
 		/* So that the peer's address is known */
-		EQ(sh("ping -n -q -c 1 -w 10 %s >/dev/null", here->peer4), 0);
+		CHECK(sh_pings(here->peer4));
 		pid = flood(few(100));
 		usleep(20000);
 		EQ(sh("ip link set " IFNAME " down"), 0);

@@ -233,7 +233,7 @@ TEST_NIC(ethtool_channels_and_rings, 60)
 	}
 	tap_note("%d changes were made", done);
 	/* Some NICs need seconds for their link */
-	EQ(sh("ping -n -q -c 1 -w 10 %s >/dev/null", here->peer4), 0);
+	CHECK(sh_pings(here->peer4));
 	ask(&a, "echo %s %d 3 20000 999 3", here->guest4, port);
 	app_run(app, &a, 15);
 	app_end(app);

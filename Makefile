@@ -12,6 +12,7 @@
 # make evaluation the experiments of the paper, resumable (ROUNDS=5, EXPERIMENTS=all); then bench/plot
 # make instructions  guest instructions per request of each server
 # make events     beside them system calls, switches, interrupts, exits, faults, allocations, modelled cache misses
+# make path       what the guest executes between a lone request and its answer, and where the longest tenth gets longer
 # make profile    where the time of a request goes, by samples
 # make vm         a shell in a guest that has all of it
 # make install    module for the running kernel, library, programs, man pages: all of it or nothing
@@ -35,7 +36,7 @@ mandir		?= $(prefix)/share/man
 
 override CFLAGS	+= -Wall -Wextra
 
-.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-apps check-debug bench bench-apps evaluation instructions events profile vm install install-files install-user uninstall deb dist clean
+.PHONY: all everything apps tools bench-servers test-programs kmod demo check check-apps check-debug bench bench-apps evaluation instructions events path profile vm install install-files install-user uninstall deb dist clean
 all: lib preload apps tools
 everything: all bench-servers test-programs
 
@@ -200,6 +201,8 @@ instructions: everything
 	bench/instructions
 events: everything
 	bench/instructions --events --connections 64
+path: everything
+	bench/path --functions 10
 profile: everything
 	bench/profile
 vm: need-vm everything

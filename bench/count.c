@@ -8,65 +8,11 @@
  * it write "ADDRESS INSTRUCTIONS EXECUTIONS" of each block (hexadecimal, then decimal) to
  * that file, and then create FILE.ok. With cache=on it runs all fetches and accesses through a model of caches (cache.h),
  * and writes "#l1i MISSES", "#l1d MISSES" and "#l2 MISSES" behind the blocks.
- *
- * Debian's QEMU has plugins enabled but packages no qemu-plugin.h. What is used of the interface is declared here, from
- * its documentation: https://www.qemu.org/docs/master/devel/tcg-plugins.html. There are two: version 1, in QEMU 6.0 to 8.2,
- * adds to a counter of ours; version 2, from 9.0 on, to one in a "scoreboard", an array with an element for each processor. QEMU
- * takes no plugin of the other: it is compiled for one, by -DSCOREBOARDS.
  */
-#include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-enum { QEMU_PLUGIN_INLINE_ADD_U64 };
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-					   void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-#ifdef SCOREBOARDS
-struct qemu_plugin_scoreboard;
-struct qemu_plugin_u64 {
-	struct qemu_plugin_scoreboard *score;
-	size_t offset;
-};
-struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_size);
-uint64_t qemu_plugin_u64_sum(struct qemu_plugin_u64 entry);
-void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb, int op,
-						       struct qemu_plugin_u64 entry, uint64_t imm);
-#else
-void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op, void *ptr,
-					      uint64_t imm);
-#endif
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-
-struct qemu_plugin_insn;
-enum { QEMU_PLUGIN_CB_NO_REGS };
-enum { QEMU_PLUGIN_MEM_RW = 3 };
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*cb)(unsigned int vcpu, void *data),
-					  int flags, void *data);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
-				      void (*cb)(unsigned int vcpu, uint32_t info, uint64_t addr, void *data),
-				      int flags, int rw, void *data);
-unsigned int qemu_plugin_mem_size_shift(uint32_t info);
-
+#include "plugin.h"
 #include "cache.h"
-
-#define EXPORT __attribute__((visibility("default")))
-
-#ifdef SCOREBOARDS
-EXPORT int qemu_plugin_version = 2;
-#else
-EXPORT int qemu_plugin_version = 1;
-#endif
-EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv);
 
 struct block {
 	uint64_t addr;
@@ -83,7 +29,6 @@ static struct block *blocks;
 static size_t nblocks;
 /* Guards nblocks, and is all there is to guard: counts are read as they are */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char fifo[4096];
 static bool caches;
 
 #ifdef SCOREBOARDS
@@ -178,10 +123,9 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		model(tb, &blocks[i]);
 }
 
-static void dump(const char *name)
+static void dump(char *name)
 {
 	FILE *out = fopen(name, "w");
-	char done[4096 + 4];
 	size_t i, n;
 
 	if (!out)
@@ -199,46 +143,26 @@ static void dump(const char *name)
 	if (caches)
 		fprintf(out, "#l1i %llu\n#l1d %llu\n#l2 %llu\n", (unsigned long long)l1i.misses,
 			(unsigned long long)l1d.misses, (unsigned long long)l2.misses);
-	if (fclose(out))
-		return;
-	snprintf(done, sizeof(done), "%s.ok", name);
-	out = fopen(done, "w");
-	if (out)
-		fclose(out);
-}
-
-static void *serve(void *unused)
-{
-	char line[4096];
-	FILE *in;
-
-	(void)unused;
-	while ((in = fopen(fifo, "r"))) {
-		while (fgets(line, sizeof(line), in)) {
-			line[strcspn(line, "\n")] = '\0';
-			dump(line);
-		}
-		fclose(in);
-	}
-	return NULL;
+	if (!fclose(out))
+		plugin_done(name);
 }
 
 int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
-	pthread_t thread;
+	static void (*const line_is)(char *) = dump;
 
 	(void)info;
-	if (argc < 1 || argc > 2 || strncmp(argv[0], "cmd=", 4) || strlen(argv[0] + 4) >= sizeof(fifo) ||
-	    (argc == 2 && strcmp(argv[1], "cache=on"))) {
-		fprintf(stderr, "count: usage: -plugin count.so,cmd=FIFO[,cache=on]\n");
-		return -1;
-	}
+	if (argc < 1 || argc > 2 || (argc == 2 && strcmp(argv[1], "cache=on")))
+		goto usage;
 	caches = argc == 2;
-	snprintf(fifo, sizeof(fifo), "%s", argv[0] + 4);
 	blocks = calloc(BLOCKS_MAX, sizeof(*blocks));
-	if (!blocks || pthread_create(&thread, NULL, serve, NULL))
+	if (!blocks)
 		return -1;
-	pthread_detach(thread);
+	if (plugin_start(argv[0], &line_is))
+		goto usage;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
 	return 0;
+usage:
+	fprintf(stderr, "count: usage: -plugin count.so,cmd=FIFO[,cache=on]\n");
+	return -1;
 }

@@ -2,13 +2,15 @@
 # bench/count.sh: sourced after bench/lib.sh by bench/instructions and bench/apps: a guest whose instructions are counted.
 #
 # The sourcing script sets guest, bench_stage, out (a directory of its own), emulator (host or backports) and connections; and
-# count_cache, if caches are to be modelled, too.
+# count_cache, if caches are to be modelled, too; count_plugin, if another plugin than bench/count.c is to count; count_append,
+# if the guest's kernel takes more parameters.
+count_plugin=count
 
 # count_boot: a guest with the module, and QEMU's plugin. Ends with the script
 count_boot() {
   local scoreboards icount
   (($(vm/qemu --version "$emulator") < 9)) || scoreboards=-DSCOREBOARDS
-  ${CC:-cc} -O2 -Wall -Wextra -shared -fPIC ${scoreboards:-} -o "$out/count.so" bench/count.c
+  ${CC:-cc} -O2 -Wall -Wextra -shared -fPIC ${scoreboards:-} -o "$out/$count_plugin.so" "bench/$count_plugin.c"
   rm -f "$out/fifo"
   mkfifo "$out/fifo"
   trap count_finish EXIT
@@ -16,8 +18,8 @@ count_boot() {
   # A lone connection leaves the processor idle, unless it is polled. With sleep=off that time would be skipped from one
   # timer interrupt to the next, and these be counted for the request
   icount=shift=0,sleep=$( ((connections >= 16)) && echo off || echo on)
-  vm/guest start "$guest" --kernel "$bench_kernel" --emulator "$emulator" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --timeout 300 \
-    --qemu "-icount $icount -plugin $out/count.so,cmd=$out/fifo${count_cache:+,cache=on}"
+  vm/guest start "$guest" --kernel "$bench_kernel" --emulator "$emulator" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --timeout 300 ${count_append:+--append "$count_append"} \
+    --qemu "-icount $icount -plugin $out/$count_plugin.so,cmd=$out/fifo${count_cache:+,cache=on}"
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko; echo 0 >/proc/sys/kernel/randomize_va_space'
   vm/guest exec "$guest" -- cat /proc/kallsyms >"$out/kallsyms"
   waited=$(count_address sm_port_waited) received=$(count_address tcp_v4_rcv) syscall=$(count_address entry_SYSCALL_64)

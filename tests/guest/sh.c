@@ -82,11 +82,12 @@ int sh_read(char *to, size_t size, const char *fmt, ...)
 
 int sh_pings(const char *addr)
 {
-	return !sh("out=$(ping -n -c 1 -w 10 %s 2>&1) && exit"
-		   "; { echo \"$out\"; ip -s -s link show " IFNAME "; ip addr show " IFNAME "; ip route; ip neigh; tc -s qdisc show dev " IFNAME
-		   "; cd /sys/class/net/" IFNAME "/queues && grep . tx-*/byte_queue_limits/*; ethtool -S " IFNAME
-		   "; cat /proc/net/softnet_stat; grep virtio /proc/interrupts; sleep 1; grep virtio /proc/interrupts"
-		   "; } 2>&1 | sed 's/^/# /'; exit 1", addr);
+	/* ping ends at the first error, as after three ARP requests without an answer */
+	return !sh("tell() { { echo \"$out\"; ip -s -s link show " IFNAME "; ip addr show " IFNAME "; ip route; ip neigh"
+		   "; tc -s qdisc show dev " IFNAME "; (cd /sys/class/net/" IFNAME "/queues && grep . tx-*/byte_queue_limits/*)"
+		   "; ethtool -S " IFNAME "; cat /proc/net/softnet_stat; grep virtio /proc/interrupts; } 2>&1 | sed 's/^/# /'; }"
+		   "; end=$((SECONDS + 10)); told=; until out=$(ping -n -c 1 -w 10 %s 2>&1)"
+		   "; do [ $told ] || tell; told=1; ((SECONDS < end)) || exit 1; sleep 0.2; done", addr);
 }
 
 int sh_ring_turns(const char *ifname)

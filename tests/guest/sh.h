@@ -15,7 +15,7 @@ int sh_read(char *to, size_t size, const char *fmt, ...);
 /* How long the last one took */
 extern double sh_seconds;
 
-/* Whether @addr answers a ping within 10 s; where it does not, the NIC's state is printed */
+/* Whether @addr answers a ping within 10 s. Where the first one fails, the state of the NIC is printed */
 int sh_pings(const char *addr);
 
 /*

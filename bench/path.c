@@ -5,18 +5,18 @@
  *   -plugin build/path.so,cmd=FIFO
  *
  * A path begins where the driver is entered, passes its marks in order, and ends with the last: a packet was found, an
- * answer was handed to the driver, the doorbell rings. What is executed meanwhile is the path's, whoever it is for: a timer's
- * interrupt, too. Lines to the FIFO:
+ * answer was handed to the driver, the doorbell rings. What is executed meanwhile is the path's, whoever it is for: a
+ * timer's interrupt, too. Lines to the FIFO:
  *
  *   irq ADDRESS      an interrupt's entry: a path begins
- *   poll ADDRESS     a driver's poll begins: a path as well, unless an interrupt has begun it just before. A round of polling
- *                    that finds nothing is none: it is counted apart
+ *   poll ADDRESS     a driver's poll begins: a path as well, unless an interrupt has begun it just before. A round of
+ *                    polling that finds nothing is none: it is counted apart
  *   mark N ADDRESS   the N-th mark, from 1 on; several addresses may be the same. The one with the largest N is the end
  *   long N           paths of more than N instructions are counted for themselves, too
  *   forget           all of the above
- *   FILE             write, to FILE, "ADDRESS INSTRUCTIONS EXECUTIONS EXECUTIONS-IN-LONG-ONES" of each block (hexadecimal, then
- *                    decimal), "#path INSTRUCTIONS" of each path, "#rounds N" that found nothing and "#polled INSTRUCTIONS" in them; create
- *                    FILE.ok, and begin anew
+ *   FILE             write to FILE of each block "ADDRESS INSTRUCTIONS EXECUTIONS EXECUTIONS-IN-LONG-ONES" (hexadecimal,
+ *                    then decimal), of each path "#path INSTRUCTIONS", and "#rounds N" that found nothing and
+ *                    "#polled INSTRUCTIONS" in them; create FILE.ok, and begin anew
  *
  * One processor runs at a time (-icount), so there is one path at a time.
  */

@@ -2,10 +2,10 @@
 /*
  * plugin.h - QEMU's interface for plugins, and what ours have in common
  *
- * Debian's QEMU has plugins enabled but packages no qemu-plugin.h. What is used of the interface is declared here, from
- * its documentation: https://www.qemu.org/docs/master/devel/tcg-plugins.html. There are two: version 1, in QEMU 6.0 to 8.2,
- * adds to a counter of ours; version 2, from 9.0 on, to one in a "scoreboard", an array with an element for each processor. QEMU
- * takes no plugin of the other: it is compiled for one, by -DSCOREBOARDS.
+ * Debian's QEMU has plugins enabled but packages no qemu-plugin.h. What is used of the interface is declared here,
+ * from its documentation: https://www.qemu.org/docs/master/devel/tcg-plugins.html. There are two: version 1, in QEMU
+ * 6.0 to 8.2, adds to a counter of ours; version 2, from 9.0 on, to one in a "scoreboard", an array with an element
+ * for each processor. QEMU takes no plugin of the other: it is compiled for one, by -DSCOREBOARDS.
  *
  * A plugin takes a line at a time from a FIFO (plugin_serve()), and says by a file that it has done so.
  */

@@ -149,8 +149,6 @@ static void dump(char *name)
 
 int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
-	static void (*const line_is)(char *) = dump;
-
 	(void)info;
 	if (argc < 1 || argc > 2 || (argc == 2 && strcmp(argv[1], "cache=on")))
 		goto usage;
@@ -158,7 +156,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **
 	blocks = calloc(BLOCKS_MAX, sizeof(*blocks));
 	if (!blocks)
 		return -1;
-	if (plugin_start(argv[0], &line_is))
+	if (plugin_start(argv[0], dump))
 		goto usage;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
 	return 0;

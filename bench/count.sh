@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-# bench/count.sh: sourced after bench/lib.sh by bench/instructions and bench/apps: a guest whose instructions are counted.
+# bench/count.sh: sourced after bench/lib.sh by bench/instructions, bench/path and bench/apps: a guest whose instructions
+# are counted.
 #
-# The sourcing script sets guest, bench_stage, out (a directory of its own), emulator (host or backports) and connections; and
-# count_cache, if caches are to be modelled, too; count_plugin, if another plugin than bench/count.c is to count; count_append,
-# if the guest's kernel takes more parameters.
+# The sourcing script sets guest, bench_stage, out (a directory of its own), emulator (host or backports) and
+# connections; and count_cache, if caches are to be modelled, too; count_plugin, if another plugin than bench/count.c is
+# to count; count_append, if the guest's kernel takes more parameters.
 count_plugin=count
 
 # count_boot: a guest with the module, and QEMU's plugin. Ends with the script
@@ -18,7 +19,8 @@ count_boot() {
   # A lone connection leaves the processor idle, unless it is polled. With sleep=off that time would be skipped from one
   # timer interrupt to the next, and these be counted for the request
   icount=shift=0,sleep=$( ((connections >= 16)) && echo off || echo on)
-  vm/guest start "$guest" --kernel "$bench_kernel" --emulator "$emulator" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --timeout 300 ${count_append:+--append "$count_append"} \
+  vm/guest start "$guest" --kernel "$bench_kernel" --emulator "$emulator" ${BENCH_CPU:+--cpu "$BENCH_CPU"} --stage "$bench_stage" --timeout 300 \
+    ${count_append:+--append "$count_append"} \
     --qemu "-icount $icount -plugin $out/$count_plugin.so,cmd=$out/fifo${count_cache:+,cache=on}"
   vm/guest exec "$guest" -- 'insmod /root/stackmap.ko; echo 0 >/proc/sys/kernel/randomize_va_space'
   vm/guest exec "$guest" -- cat /proc/kallsyms >"$out/kallsyms"
@@ -34,6 +36,25 @@ count_finish() {
 # count_address FUNCTION
 count_address() {
   awk -v name="$1" '$3 == name { print $1; found = 1; exit } END { exit !found }' "$out/kallsyms" || die "the guest has no $1()"
+}
+
+# count_built: what figures depend on: the guest's kernel and the compiler
+count_built() { echo "$(vm/guest exec "$guest" -- uname -r) gcc-$(${CC:-cc} -dumpversion)"; }
+
+# count_check ROW COUNT PERCENT WHAT: TAP; fails if COUNT is so much above what tests/instructions.baseline has for ROW.
+# A baseline of another kernel or compiler is skipped
+count_check() {
+  local built want name="$4: $2"
+  built=$(count_built)
+  want=$(sed -n "s/^$1 \([0-9]*\) $built\$/\1/p" tests/instructions.baseline)
+  if [[ ! $want ]]; then
+    echo "ok - $name # SKIP no baseline for $built: add '$1 $2 $built' to tests/instructions.baseline"
+  elif (($2 * 100 <= want * (100 + $3))); then
+    echo "ok - $name (baseline $want)"
+  else
+    echo "not ok - $name, more than $3 % above the baseline of $want"
+    return 1
+  fi
 }
 
 # count_program PROGRAM FUNCTION: where it is in a process: programs begin there if nothing is random

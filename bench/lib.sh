@@ -43,15 +43,20 @@ bench_tag=server # names the log and the processes of what bench_launch starts a
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
+# bench_stage_with STAGE PROGRAM...: bench_stage is a copy of what it was from now on, STAGE, with more programs
+bench_stage_with() {
+  rm -rf "$1"
+  cp -a "$bench_stage" "$1"
+  cp "${@:2}" "$1/usr/local/bin/"
+  bench_stage=$1
+}
+
 # bench_stage_lwip STAGE: the servers on lwIP in a stage of their own, STAGE, a copy of bench_stage
 bench_stage_lwip() {
   scripts/setup evaluation
   make -s build/bench-lwip build/bench-lwip-dpdk
-  rm -rf "$1"
-  cp -a "$bench_stage" "$1"
-  cp build/bench-lwip build/bench-lwip-dpdk "$1/usr/local/bin/"
+  bench_stage_with "$1" build/bench-lwip build/bench-lwip-dpdk
   cp bench/dpdk "$1/usr/local/bin/bench-dpdk"
-  bench_stage=$1
 }
 
 # bench_boot: a guest with the module loaded, BENCH_CPU its processor's model if not vm/guest's. Its threads have names, so that
@@ -161,6 +166,19 @@ bench_start() {
   vm/guest exec "$guest" -- "$switch
     rm -f /tmp/$bench_tag.log /tmp/$bench_tag.pid"
   bench_launch "$@"
+}
+
+# bench_start_reflect: bench-reflect on eth0, port 9, with the stock driver
+bench_start_reflect() {
+  local i
+  vm/guest exec "$guest" -- "! ethtool -i eth0 | grep -q stackmap_virtio || stackmap unbind eth0 >/dev/null
+    setsid bench-reflect eth0 9 --spin >/tmp/$bench_tag.log 2>&1 </dev/null & echo \$! >/tmp/$bench_tag.pid"
+  for ((i = 0; i < 50; i++)); do
+    ! vm/guest exec "$guest" -- grep -q UDP "/tmp/$bench_tag.log" || return 0
+    sleep 0.1
+  done
+  vm/guest exec "$guest" -- cat "/tmp/$bench_tag.log" >&2
+  return 1
 }
 
 # bench_stop: stop all that run. (One may have a NIC to give back)

@@ -14,9 +14,9 @@
  *   mark N ADDRESS   the N-th mark, from 1 on; several addresses may be the same. The one with the largest N is the end
  *   long N           paths of more than N instructions are counted for themselves, too
  *   forget           all of the above
- *   FILE             write to FILE of each block "ADDRESS INSTRUCTIONS EXECUTIONS EXECUTIONS-IN-LONG-ONES" (hexadecimal,
- *                    then decimal), of each path "#path INSTRUCTIONS", and "#rounds N" that found nothing and
- *                    "#polled INSTRUCTIONS" in them; create FILE.ok, and begin anew
+ *   FILE             write to FILE of each block "ADDRESS INSTRUCTIONS EXECUTIONS EXECUTIONS-IN-LONG-ONES"
+ *                    (hexadecimal, then decimal), of each path "#path INSTRUCTIONS", and "#rounds N" that found
+ *                    nothing and "#polled INSTRUCTIONS" in them; create FILE.ok, and begin anew
  *
  * One processor runs at a time (-icount), so there is one path at a time.
  */
@@ -130,6 +130,15 @@ static uint32_t what_is(uint64_t addr)
 	return is;
 }
 
+/* The points are others now. With the lock held */
+static void look_again(void)
+{
+	size_t i;
+
+	for (i = 0; i < nblocks; i++)
+		blocks[i].is = what_is(blocks[i].addr);
+}
+
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	struct block *b = NULL;
@@ -149,8 +158,6 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 static void add_point(uint64_t addr, uint32_t is)
 {
-	size_t i;
-
 	pthread_mutex_lock(&lock);
 	if (npoints < POINTS_MAX) {
 		points[npoints].addr = addr;
@@ -158,8 +165,7 @@ static void add_point(uint64_t addr, uint32_t is)
 	}
 	if (is >= MARK && is > end)
 		end = is;
-	for (i = 0; i < nblocks; i++)
-		blocks[i].is = what_is(blocks[i].addr);
+	look_again();
 	pthread_mutex_unlock(&lock);
 }
 
@@ -169,6 +175,7 @@ static void forget_points(void)
 	npoints = 0;
 	end = 0;
 	limit = UINT64_MAX;
+	look_again();
 	pthread_mutex_unlock(&lock);
 }
 
@@ -221,15 +228,13 @@ static void on_line(char *line)
 
 int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
-	static void (*const line_is)(char *) = on_line;
-
 	(void)info;
 	blocks = calloc(BLOCKS_MAX, sizeof(*blocks));
 	path = calloc(BLOCKS_PATH, sizeof(*path));
 	totals = calloc(PATHS_MAX, sizeof(*totals));
 	if (!blocks || !path || !totals)
 		return -1;
-	if (argc != 1 || plugin_start(argv[0], &line_is)) {
+	if (argc != 1 || plugin_start(argv[0], on_line)) {
 		fprintf(stderr, "path: usage: -plugin path.so,cmd=FIFO\n");
 		return -1;
 	}

@@ -64,6 +64,7 @@ EXPORT int qemu_plugin_version = 1;
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv);
 
 static char plugin_fifo[4096];
+static void (*plugin_line)(char *line);
 
 /* FILE.ok, when FILE is whole */
 static void plugin_done(const char *name)
@@ -77,32 +78,33 @@ static void plugin_done(const char *name)
 		fclose(out);
 }
 
-/* A thread: each line that comes by the FIFO, to @arg, which is a void (*)(char *line) */
-static void *plugin_serve(void *arg)
+/* A thread: each line that comes by the FIFO */
+static void *plugin_serve(void *unused)
 {
-	void (*const *line_is)(char *) = arg;
 	char line[4096];
 	FILE *in;
 
+	(void)unused;
 	while ((in = fopen(plugin_fifo, "r"))) {
 		while (fgets(line, sizeof(line), in)) {
 			line[strcspn(line, "\n")] = '\0';
-			(*line_is)(line);
+			plugin_line(line);
 		}
 		fclose(in);
 	}
 	return NULL;
 }
 
-/* Begin to serve the FIFO that @arg ("cmd=FIFO") names. @line_is is kept. Returns 0 or -1 */
-static int plugin_start(const char *arg, void (*const *line_is)(char *))
+/* Begin to hand over the lines of the FIFO that @arg ("cmd=FIFO") names. Returns 0 or -1 */
+static int plugin_start(const char *arg, void (*on_line)(char *line))
 {
 	pthread_t thread;
 
 	if (strncmp(arg, "cmd=", 4) || strlen(arg + 4) >= sizeof(plugin_fifo))
 		return -1;
 	strcpy(plugin_fifo, arg + 4);
-	if (pthread_create(&thread, NULL, plugin_serve, (void *)line_is))
+	plugin_line = on_line;
+	if (pthread_create(&thread, NULL, plugin_serve, NULL))
 		return -1;
 	pthread_detach(thread);
 	return 0;

@@ -342,6 +342,7 @@ TEST_NIC(driver_down_with_backlog, 90)
 	tap_note("the ring was full %ld times", counter("tx_stops") - stops);
 	/* The queueing discipline has dropped them, not the driver */
 	EQ(counter("tx_dropped"), dropped);
+	CHECK(sh_pings(here->peer4));
 	EQ(sh("ping -n -q -c 3 -i 0.2 -w 10 %s >/dev/null", here->peer4), 0);
 	nic_is_ordinary();
 }

@@ -381,13 +381,59 @@ TEST_NIC(driver_ring_full, 90)
 		nic_is_ordinary();
 }
 
+/* Of each processor. Reads without a child: who waits for one is asleep, and the NIC is not polled then */
 static long tx_interrupts(void)
 {
-	char out[64];
+	static char line[4096];
+	char path[64], link[256], name[64];
+	char *p, *end;
+	FILE *f;
+	long n = 0;
+	ssize_t k;
 
-	EQ(sh_read(out, sizeof(out), "d=$(basename $(readlink /sys/class/net/" IFNAME "/device))"
-		   "; awk -v q=\"$d-output\\\\.0\" '$0 ~ q { for (i = 2; i <= NF; i++) n += $i } END { print n + 0 }' /proc/interrupts"), 0);
-	return atol(out);
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device", IFNAME);
+	k = readlink(path, link, sizeof(link) - 1);
+	CHECK(k > 0);
+	link[k] = 0;
+	snprintf(name, sizeof(name), "%.40s-output.0", strrchr(link, '/') + 1);
+	f = fopen("/proc/interrupts", "r");
+	CHECK(f);
+	while (fgets(line, sizeof(line), f)) {
+		p = strstr(line, name);
+		if (!p || !(p = strchr(line, ':')))
+			continue;
+		for (p++;; p = end) {
+			long one = strtol(p, &end, 10);
+
+			if (end == p)
+				break;
+			n += one;
+		}
+	}
+	fclose(f);
+	return n;
+}
+
+static long tx_packets(void)
+{
+	FILE *f = fopen("/sys/class/net/" IFNAME "/statistics/tx_packets", "r");
+	long n;
+
+	CHECK(f);
+	EQ(fscanf(f, "%ld", &n), 1);
+	fclose(f);
+	return n;
+}
+
+static long times_released(struct sm *sm)
+{
+	struct stackmap_detail d = sm_detail(sm);
+	long n = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(d.released) / sizeof(d.released[0]); i++)
+		n += d.released[i];
+	return n;
 }
 
 static int outside;
@@ -405,13 +451,13 @@ static void echo_and_datagram(struct conn *c, const struct stackmap_slot *s, con
 }
 
 /* While an owner polls, nothing that is sent makes an interrupt */
-TEST_NIC(driver_no_tx_interrupts, 60)
+TEST_NIC(driver_no_tx_interrupts, 120)
 {
 	struct stackmap_register reg = sm_reg(IFNAME, 64);
-	long sent, interrupts;
+	long sent, interrupts, released;
 	struct app *app;
 	struct ask a;
-	int port;
+	int port, tries = 10;
 
 	skip_unless_ours();
 	if (few(100) < 100)
@@ -424,19 +470,25 @@ TEST_NIC(driver_no_tx_interrupts, 60)
 	app->spin = true;
 	app->on_slot = echo_and_datagram;
 	port = app_listen(app, here->guest4);
-	/* What was sent before the first sync has its interrupt yet */
-	app_run_ms(app, 50);
-	sent = counter("tx_packets");
-	interrupts = tx_interrupts();
-	ask(&a, "echo %s %d 3 %d 32 4", here->guest4, port, few(200000));
-	app_run(app, &a, 40);
-	interrupts = tx_interrupts() - interrupts;
-	sent = counter("tx_packets") - sent;
-	tap_note("%ld interrupts for %ld packets sent", interrupts, sent);
+	/* On a busy host the owner may lose the NIC in between: what is counted is a time when it had it throughout */
+	do {
+		ask(&a, "echo %s %d 3 %d 32 4", here->guest4, port, few(200000));
+		/* What was sent before the first sync has its interrupt yet */
+		app_run_ms(app, 20);
+		released = times_released(&app->sm);
+		interrupts = tx_interrupts();
+		sent = tx_packets();
+		app_run(app, &a, 40);
+		sent = tx_packets() - sent;
+		interrupts = tx_interrupts() - interrupts;
+		released = times_released(&app->sm) - released;
+		tap_note("%ld interrupts for %ld packets sent, the NIC lost %ld times", interrupts, sent, released);
+	} while (released && --tries);
+	EQ(released, 0);
 	/* How many depends on how busy the host is: what waits becomes one packet */
 	CHECK(sent > few(200));
-	/* While the counters are read, and the peer is told what to do, nobody polls */
-	CHECK(interrupts <= 15 + sent / 20);
+	/* (The device's counter of what it has sent comes round to where the interrupt was left.) */
+	CHECK(interrupts <= 1);
 	app_end(app);
 	close(outside);
 }

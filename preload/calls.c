@@ -78,21 +78,6 @@ static bool may_be_shared(int fd, const char *why, int error)
 	return false;
 }
 
-/* Polled or selected: whoever does that with a set cannot see what is attached in it */
-static void polled(int fd, const char *how)
-{
-	struct set *set = fd_set_of(fd), *its;
-	struct sock *s = fd_sock(fd);
-
-	if (unlikely(set != NULL))
-		wait_never(fd, set, how);
-	if (likely(!s))
-		return;
-	/* Another thread's next wait would attach it again while this one sleeps, and take what comes */
-	its = __atomic_load_n(&s->set, __ATOMIC_ACQUIRE);
-	stream_plain(fd, s, how, !self.port || !its || its->port != self.port);
-}
-
 static bool is_ours(int fd)
 {
 	return unlikely(fd_kind(fd) == FD_OURS);
@@ -902,23 +887,32 @@ PUBLIC ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flag
 
 /* ----------------------------------------------------------------------- waiting */
 
+/* No time: for ever */
+static const struct timespec *of_ms(int ms, struct timespec *ts)
+{
+	if (ms < 0)
+		return NULL;
+	ts->tv_sec = ms / 1000;
+	ts->tv_nsec = ms % 1000 * 1000000L;
+	return ts;
+}
+
 PUBLIC int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-	nfds_t i;
+	struct timespec ts;
+	int ret;
 
-	if (ports_any() && fds)
-		for (i = 0; i < n; i++)
-			polled(fds[i].fd, "poll()");
+	if (unlikely(ports_any()) && poll_poll(fds, n, of_ms(timeout, &ts), NULL, &ret))
+		return ret;
 	return next()->poll(fds, n, timeout);
 }
 
 PUBLIC int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-	nfds_t i;
+	int ret;
 
-	if (ports_any() && fds)
-		for (i = 0; i < n; i++)
-			polled(fds[i].fd, "ppoll()");
+	if (unlikely(ports_any()) && poll_poll(fds, n, timeout, mask, &ret))
+		return ret;
 	return next()->ppoll(fds, n, timeout, mask);
 }
 
@@ -937,52 +931,46 @@ PUBLIC int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *time
 	return ppoll(fds, n, timeout, mask);
 }
 
-/* fd_set may be longer than FD_SETSIZE, as its bits are counted by n */
-static void plain_bits(int n, const fd_set *set)
-{
-	const unsigned long *word = (const unsigned long *)set;
-	int fd;
-
-	for (fd = 0; set && fd < n; fd++)
-		if (word[fd / 64] >> (fd % 64) & 1)
-			polled(fd, "select()");
-}
-
-static void plain_sets(int n, const fd_set *r, const fd_set *w, const fd_set *e)
-{
-	if (!ports_any())
-		return;
-	plain_bits(n, r);
-	plain_bits(n, w);
-	plain_bits(n, e);
-}
-
 PUBLIC int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout)
 {
-	plain_sets(n, r, w, e);
-	return next()->select(n, r, w, e, timeout);
+	struct timespec ts;
+	bool done;
+	int ret;
+
+	/* (What is not valid is the kernel's to refuse. Microseconds may be more than a second's) */
+	if (likely(!ports_any()) || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+		return next()->select(n, r, w, e, timeout);
+	if (timeout) {
+		ts.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
+		ts.tv_nsec = timeout->tv_usec % 1000000 * 1000;
+	}
+	done = poll_select(n, r, w, e, timeout ? &ts : NULL, NULL, &ret);
+	/* As Linux has it */
+	if (timeout) {
+		timeout->tv_sec = ts.tv_sec;
+		timeout->tv_usec = ts.tv_nsec / 1000;
+	}
+	return done ? ret : next()->select(n, r, w, e, timeout);
 }
 
 PUBLIC int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout,
 		   const sigset_t *mask)
 {
-	plain_sets(n, r, w, e);
-	return next()->pselect(n, r, w, e, timeout, mask);
+	struct timespec ts;
+	int ret;
+
+	if (likely(!ports_any()))
+		return next()->pselect(n, r, w, e, timeout, mask);
+	if (timeout)
+		ts = *timeout;
+	if (poll_select(n, r, w, e, timeout ? &ts : NULL, mask, &ret))
+		return ret;
+	return next()->pselect(n, r, w, e, timeout ? &ts : NULL, mask);
 }
 
 PUBLIC int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 {
 	return wait_ctl(epfd, op, fd, ev);
-}
-
-/* What polls the set itself asks the kernel */
-static const struct timespec *of_ms(int ms, struct timespec *ts)
-{
-	if (ms < 0)
-		return NULL;
-	ts->tv_sec = ms / 1000;
-	ts->tv_nsec = ms % 1000 * 1000000L;
-	return ts;
 }
 
 PUBLIC int epoll_wait(int epfd, struct epoll_event *ev, int max, int ms)

@@ -162,6 +162,17 @@ void sock_free(struct sock *s)
 	lock_give(&free_lock);
 }
 
+/* Whoever is still in a wait for an earlier one of this memory is counted on */
+void set_init(struct set *set, int fd)
+{
+	memset(set, 0, offsetof(struct set, asked));
+	set->fd = fd;
+	list_init(&set->in_port);
+	list_init(&set->socks);
+	list_init(&set->candidates);
+	list_init(&set->ready);
+}
+
 struct set *set_new(int fd)
 {
 	struct fdent *e = fd_ent(fd);
@@ -178,12 +189,7 @@ struct set *set_new(int fd)
 		set = calloc(1, sizeof(*set));
 	if (!set)
 		return NULL;
-	memset(set, 0, offsetof(struct set, asked));
-	set->fd = fd;
-	list_init(&set->in_port);
-	list_init(&set->socks);
-	list_init(&set->candidates);
-	list_init(&set->ready);
+	set_init(set, fd);
 	__atomic_store_n(&e->obj, set, __ATOMIC_RELAXED);
 	fd_is(e, FD_SET);
 	return set;

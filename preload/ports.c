@@ -68,6 +68,15 @@ static void thread_ends(void *port)
 	port_give_back(port);
 }
 
+/* Nobody has it, or another process */
+static void unused(struct port *port)
+{
+	list_init(&port->sets);
+	list_init(&port->unread);
+	set_init(&port->polled, -1);
+	port->polled.port = port;
+}
+
 int ports_init(void)
 {
 	const char *list = getenv("STACKMAP_PORTS");
@@ -91,8 +100,7 @@ int ports_init(void)
 			continue;
 		ports[nports].fd = fd;
 		ports[nports].index = at;
-		list_init(&ports[nports].sets);
-		list_init(&ports[nports].unread);
+		unused(&ports[nports]);
 		nports++;
 	}
 	if (!nports)
@@ -131,6 +139,7 @@ static struct port *find(void)
 		if (port->sm) {
 			/* Whatever this process executes has no use for it */
 			next()->fcntl(port->fd, F_SETFD, FD_CLOEXEC);
+			list_add_tail(&port->sets, &port->polled.in_port);
 			return port;
 		}
 		claim(port, false);
@@ -262,8 +271,7 @@ void ports_reset_child(void)
 		port->lock.word = 0;
 		port->sleeping = false;
 		port->active = false;
-		list_init(&port->sets);
-		list_init(&port->unread);
+		unused(port);
 	}
 	if (nports)
 		pthread_setspecific(key, NULL);

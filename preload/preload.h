@@ -9,7 +9,9 @@
  *
  *   calls.c    the intercepted calls: each looks up the fd and goes on
  *   process.c  fork, exec, the beginning and the end
- *   wait.c     epoll: interest, readiness, and the wait in which a port is driven
+ *   poll.c     poll() and select(), which are waits in which a port is driven
+ *   wait.c     epoll: interest, readiness, and such a wait
+ *   drive.c    what these waits have in common: polling the NIC for a while, and the sleep
  *   stream.c   bytes of attached sockets; attaching, and making plain
  *   ports.c    the ports that were passed in, one for each thread that waits; what is guarded by their locks
  *   fd.c       what is known of descriptors
@@ -30,6 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -38,6 +41,7 @@
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 
+struct pollfd;
 struct timespec;
 
 /* ------------------------------------------------------------------- lock.c */
@@ -103,43 +107,11 @@ static inline void list_del(struct link *l)
 
 /* ---------------------------------------------------------------- structures */
 
-struct set;
-
-/**
- * struct port - a port, and the thread that drives it
- * @lock: guards all of it
- * @sm: the library's, or NULL: nobody has it in this process
- * @fd: the descriptor that was passed in
- * @index: of it in the list that was passed in: whose byte of the lock file
- * @spin_until: in nanoseconds of the monotonic clock: no sleep before that
- * @active: something came since then
- * @plained: a socket was made plain since its thread has asked the kernel last
- * @synced: the processor's clock as it was synced
- * @sleeping: its thread waits in ppoll(), without the lock
- * @dead: its interface is gone
- * @piece: of a file that is sent
- * @sets: of which it is the driver
- * @unread: sockets with payload in receive slots
- */
-struct port {
-	struct lock lock;
-	struct stackmap_port *sm;
-	int fd;
-	unsigned int index;
-	uint64_t spin_until;
-	uint64_t synced;
-	bool active;
-	bool plained;
-	bool sleeping;
-	bool dead;
-	unsigned char *piece;
-	struct link sets;
-	struct link unread;
-};
+struct port;
 
 /**
  * struct set - an epoll set
- * @fd: its descriptor, the kernel's: it has all that is plain
+ * @fd: its descriptor, the kernel's: it has all that is plain. -1: port->polled, or none
  * @port: who drives it, or NULL
  * @never: it is the kernel's alone: dup()ed, nested, or two threads wait for it
  * @ours_first: in the next wait attached sockets have their turn before plain ones
@@ -163,6 +135,41 @@ struct set {
 	struct set *next_free;
 	uint32_t asked;
 	uint32_t waiters;
+};
+
+/**
+ * struct port - a port, and the thread that drives it
+ * @lock: guards all of it
+ * @sm: the library's, or NULL: nobody has it in this process
+ * @fd: the descriptor that was passed in
+ * @index: of it in the list that was passed in: whose byte of the lock file
+ * @spin_until: in nanoseconds of the monotonic clock: no sleep before that
+ * @active: something came since then
+ * @plained: a socket was made plain since its thread has asked the kernel last
+ * @synced: the processor's clock as it was synced
+ * @sleeping: its thread waits in ppoll(), without the lock
+ * @dead: its interface is gone
+ * @piece: of a file that is sent
+ * @sets: of which it is the driver
+ * @polled: one of them: sockets that are in none of the program's, and attached for poll() and select(). Its port is
+ *	always this one
+ * @unread: sockets with payload in receive slots
+ */
+struct port {
+	struct lock lock;
+	struct stackmap_port *sm;
+	int fd;
+	unsigned int index;
+	uint64_t spin_until;
+	uint64_t synced;
+	bool active;
+	bool plained;
+	bool sleeping;
+	bool dead;
+	unsigned char *piece;
+	struct link sets;
+	struct set polled;
+	struct link unread;
 };
 
 /* struct sock.flags */
@@ -241,12 +248,14 @@ enum fd_kind {
  * @kind: enum fd_kind
  * @nonblock: 0: not known, 1: no, 2: yes
  * @accepted: by accept(), so it is connected
+ * @polls: how often poll() or select() has waited for it, at most POLLS_FEW
  */
 struct fdent {
 	void *obj;
 	uint8_t kind;
 	uint8_t nonblock;
 	bool accepted;
+	uint8_t polls;
 };
 
 extern struct fdent *fd_table;
@@ -259,6 +268,7 @@ bool fd_is_nonblock(int fd);
 void fd_set_nonblock(int fd, bool nonblock);
 struct sock *sock_new(int fd, struct set *set);
 void sock_free(struct sock *s);
+void set_init(struct set *set, int fd);
 struct set *set_new(int fd);
 void set_free(struct set *set);
 
@@ -323,6 +333,7 @@ static inline uint32_t set_asked(const struct set *set)
 /* ------------------------------------------------------------------- real.c */
 
 int stackmap_real_epoll_look(int epfd, struct epoll_event *ev, int max);
+int stackmap_real_poll_look(struct pollfd *fds, unsigned long n);
 long stackmap_real_pread(int fd, void *buf, unsigned long n, long off);
 
 /* ------------------------------------------------------------------- ports.c */
@@ -420,6 +431,22 @@ static inline void stream_was_read(void *s)
 	}							\
 	ret_;							\
 })
+
+/* ------------------------------------------------------------------- drive.c */
+
+#define DRIVE_NSEC	1000000000ull
+
+uint64_t drive_now(void);
+uint64_t drive_deadline(const struct timespec *timeout);
+unsigned int drive_spin(struct port *port, uint64_t deadline);
+int drive_ppoll(struct pollfd *fds, unsigned long n, uint64_t deadline, const sigset_t *mask);
+int drive_sleep(struct port *port, struct pollfd *fds, unsigned long n, uint64_t deadline, const sigset_t *mask);
+void drive_dead(struct port *port);
+
+/* -------------------------------------------------------------------- poll.c */
+
+bool poll_poll(struct pollfd *fds, unsigned long n, const struct timespec *timeout, const sigset_t *mask, int *ret);
+bool poll_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timespec *timeout, const sigset_t *mask, int *ret);
 
 /* -------------------------------------------------------------------- wait.c */
 

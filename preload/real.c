@@ -98,6 +98,13 @@ int stackmap_real_epoll_look(int epfd, struct epoll_event *ev, int max)
 	return (int)call(SYS_epoll_wait, epfd, (long)ev, max, 0, 0);
 }
 
+int stackmap_real_poll_look(struct pollfd *fds, unsigned long n)
+{
+	struct timespec none = { 0, 0 };
+
+	return (int)call(SYS_ppoll, (long)fds, (long)n, (long)&none, 0, _NSIG / 8);
+}
+
 long stackmap_real_pread(int fd, void *buf, unsigned long n, long off)
 {
 	return call(SYS_pread64, fd, (long)buf, (long)n, off, 0);

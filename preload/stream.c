@@ -333,6 +333,8 @@ bool stream_make_plain(struct sock *s, const char *why)
 	if ((s->flags & (SOCK_NEVER | SOCK_IN_SET)) == SOCK_IN_SET)
 		list_add_tail(&s->set->candidates, &s->candidate);
 	s->set->port->plained = true;
+	/* Its thread may sleep in a poll() in which the kernel was not asked about it */
+	port_wake(s->set->port);
 	errno = err;
 	return true;
 }

@@ -27,26 +27,8 @@
 /* What attached sockets do not tell as the kernel does */
 #define NOT_OURS	(EPOLLPRI | EPOLLEXCLUSIVE)
 
-#define NSEC	1000000000ull
-
 /* As the kernel has it */
 #define EVENTS_MAX	(INT_MAX / (int)sizeof(struct epoll_event))
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC + (uint64_t)ts.tv_nsec;
-}
-
-/* UINT64_MAX: never */
-static uint64_t deadline_of(const struct timespec *timeout)
-{
-	if (!timeout || timeout->tv_sec > INT_MAX)
-		return UINT64_MAX;
-	return now() + (uint64_t)timeout->tv_sec * NSEC + (uint64_t)timeout->tv_nsec;
-}
 
 /* ------------------------------------------------------------------ interest */
 
@@ -238,7 +220,7 @@ int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 		bool in_set = s->flags & SOCK_IN_SET;
 
 		if (op == EPOLL_CTL_ADD &&
-		    !leave(fd, s, in_set ? "it is in two epoll sets" : "it is in another epoll set", in_set)) {
+		    !leave(fd, s, in_set ? "it is in two epoll sets" : "it goes into an epoll set", in_set)) {
 			errno = ENOMEM;
 			return -1;
 		}
@@ -367,7 +349,12 @@ static void left(struct port *port)
 			stream_give_up(container_of(l, struct sock, in_set));
 
 		list_del(&set->in_port);
-		__atomic_store_n(&set->port, NULL, __ATOMIC_RELEASE);
+		if (set != &port->polled) {
+			__atomic_store_n(&set->port, NULL, __ATOMIC_RELEASE);
+			continue;
+		}
+		while (!list_empty(&set->socks))
+			sock_free(container_of(set->socks.next, struct sock, in_set));
 	}
 	port_unlock(port);
 	lock_give(&sets_lock);
@@ -419,6 +406,7 @@ void fd_new(int fd, enum fd_kind kind)
 		errno = err;
 	}
 	__atomic_store_n(&e->nonblock, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->polls, 0, __ATOMIC_RELAXED);
 	ent_is_accepted(e, false);
 	fd_is(e, kind);
 }
@@ -531,65 +519,15 @@ static struct port *drive(int epfd, struct set *set)
 	return self.port;
 }
 
-/* How long the NIC is to be polled: until it was silent for so long */
-static unsigned int spin_for(struct port *port, uint64_t deadline)
-{
-	uint64_t t, until;
-
-	t = now();
-	if (port->active) {
-		port->active = false;
-		port->spin_until = t + port_spin_us * 1000ull;
-	}
-	until = port->spin_until < deadline ? port->spin_until : deadline;
-	return until > t ? (unsigned int)((until - t + 999) / 1000) : 0;
-}
-
-/* Also where a thread may be cancelled */
-static int ppoll_until(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask)
-{
-	struct timespec ts, *timeout = NULL;
-
-	if (deadline != UINT64_MAX) {
-		uint64_t t = now(), left = deadline > t ? deadline - t : 0;
-
-		ts.tv_sec = (time_t)(left / NSEC);
-		ts.tv_nsec = (long)(left % NSEC);
-		timeout = &ts;
-	}
-	return next()->ppoll(fds, n, timeout, mask);
-}
-
 /* Wait for the port and the kernel's set. Returns as ppoll() */
 static int sleep_until(struct port *port, int epfd, uint64_t deadline, const sigset_t *mask)
 {
 	struct pollfd pfd[2] = {
-		{ .fd = stackmap_fd(port->sm), .events = POLLIN },
 		{ .fd = epfd, .events = POLLIN },
+		{ .fd = stackmap_fd(port->sm), .events = POLLIN },
 	};
-	int ret;
 
-	port->sleeping = true;
-	port_unlock(port);
-	ret = ppoll_until(pfd, 2, deadline, mask);
-	port_lock(port);
-	port->sleeping = false;
-	return ret;
-}
-
-/* The interface is gone: all of its sockets are the kernel's */
-static void port_dies(struct port *port)
-{
-	struct link *l, *m;
-
-	trace(port->fd, "is a port no more: %s", strerror(errno));
-	port->dead = true;
-	for (l = port->sets.next; l != &port->sets; l = l->next) {
-		struct set *set = container_of(l, struct set, in_port);
-
-		for (m = set->socks.next; m != &set->socks; m = m->next)
-			stream_give_up(container_of(m, struct sock, in_set));
-	}
+	return drive_sleep(port, pfd, 2, deadline, mask);
 }
 
 /*
@@ -624,9 +562,9 @@ static int outlive(struct port *port, bool at_once, const struct timespec *timeo
 	if (at_once)
 		return 0;
 	if (!deadline)
-		deadline = deadline_of(timeout);
+		deadline = drive_deadline(timeout);
 	port_unlock(port);
-	ret = ppoll_until(NULL, 0, deadline, mask);
+	ret = drive_ppoll(NULL, 0, deadline, mask);
 	port_lock(port);
 	return ret;
 }
@@ -639,7 +577,7 @@ static int drive_until(struct port *port, struct set *set, int epfd, struct epol
 		       const struct timespec *timeout, const sigset_t *mask)
 {
 	bool at_once = timeout && !timeout->tv_sec && !timeout->tv_nsec;
-	uint64_t deadline = 0;	/* of now(), when it matters: most waits do not */
+	uint64_t deadline = 0;	/* of drive_now(), when it matters: most waits do not */
 	unsigned int told = 0, wait_us;
 	int n = 0, got;
 
@@ -652,14 +590,14 @@ static int drive_until(struct port *port, struct set *set, int epfd, struct epol
 		wait_us = 0;
 		if (!any_ready(set) && !at_once && port_spin_us) {
 			if (!deadline)
-				deadline = deadline_of(timeout);
-			wait_us = spin_for(port, deadline);
+				deadline = drive_deadline(timeout);
+			wait_us = drive_spin(port, deadline);
 		}
 		got = stream_sync(port, wait_us, epfd, &told);
 		if (unlikely(set->port != port || set->fd != epfd))
 			return outlive(port, at_once, timeout, deadline, mask);
 		if (unlikely(got < 0 && errno != EINTR))
-			port_dies(port);
+			drive_dead(port);
 		if (unlikely(port->dead || set->never)) {
 			errno = ENODEV;
 			return -1;
@@ -692,7 +630,7 @@ static int drive_until(struct port *port, struct set *set, int epfd, struct epol
 		if (got)
 			continue;
 		if (!deadline)
-			deadline = deadline_of(timeout);
+			deadline = drive_deadline(timeout);
 		got = sleep_until(port, epfd, deadline, mask);
 		if (got < 0)
 			return -1;
@@ -730,7 +668,7 @@ int wait_wait(int epfd, struct epoll_event *ev, int max, const struct timespec *
 	struct port *port;
 	int n;
 
-	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= (long)NSEC))
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= (long)DRIVE_NSEC))
 		return next()->epoll_pwait2(epfd, ev, max, timeout, mask);
 	if (!set || max <= 0 || max > EVENTS_MAX || !ev || stackmap_vforked || self.busy)
 		return wait_plain(epfd, ev, max, timeout, mask);

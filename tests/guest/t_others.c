@@ -54,17 +54,22 @@ static void owner_end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-/* ping from the peer: none lost, and the round trip is bounded */
+/*
+ * ping from the peer: none lost, and the round trip is bounded. A busy host may give the guest no processor for as long: what
+ * the owner is to blame for comes again
+ */
 static void ping_peer(int n, int ms, int bound)
 {
-	int lost, max;
+	int lost, max, tries = 3;
 	struct ask a;
 
-	ask(&a, "ping %s %d %d", here->guest4, n, ms);
-	ask_wait(&a, 20);
-	CHECK(sscanf(a.answer, "ok %d %d", &lost, &max) == 2);
-	tap_note("ping: %d lost, %d ms at most", lost, max);
-	EQ(lost, 0);
+	do {
+		ask(&a, "ping %s %d %d", here->guest4, n, ms);
+		ask_wait(&a, 20);
+		CHECK(sscanf(a.answer, "ok %d %d", &lost, &max) == 2);
+		tap_note("ping: %d lost, %d ms at most", lost, max);
+		EQ(lost, 0);
+	} while (max > bound * slow() && --tries);
 	CHECKF(max <= bound * slow(), "%d ms", max);
 }
 

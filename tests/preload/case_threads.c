@@ -18,74 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Enough for the other thread to be asleep */
-#define SOON		30
-
-/* --------------------------------------------------------------------- threads */
-
-struct other {
-	pthread_t thread;
-	struct side *s;
-	void (*does)(struct side *s, struct other *o);
-	unsigned int after;	/* ms */
-	int fd;
-	long ret;
-	int err;
-	struct epoll_event ev[8];
-	bool fast;
-};
-
-static void *other_main(void *arg)
-{
-	struct other *o = arg;
-
-	ms_sleep(o->after);
-	errno = 0;
-	o->does(o->s, o);
-	o->err = o->ret < 0 ? errno : 0;
-	return NULL;
-}
-
-static void other_start(struct side *s, struct other *o, void (*does)(struct side *, struct other *),
-			unsigned int after)
-{
-	o->s = s;
-	o->does = does;
-	o->after = after;
-	pthread_create(&o->thread, NULL, other_main, o);
-}
-
-static void other_join(struct side *s, struct other *o, const char *what)
-{
-	pthread_join(o->thread, NULL);
-	begin_note(s, what);
-	note_events(s, what, (int)o->ret, o->err, o->ev);
-}
-
-static void o_peer_says(struct side *s, struct other *o)
-{
-	char buf[30];
-
-	pattern(buf, 30, s->peer_sent, 1);
-	o->ret = send(s->peer, buf, 30, 0);
-	s->peer_sent += 30;
-}
-
 static void o_app_says(struct side *s, struct other *o)
 {
 	char buf[40];
 
 	pattern(buf, 40, s->sent, 0);
 	o->ret = send(s->app, buf, 40, 0);
-}
-
-static void o_app_hears(struct side *s, struct other *o)
-{
-	char buf[10];
-
-	o->ret = read(s->app, buf, 10);
-	if (o->ret < 0 && errno == EAGAIN && may_repeat(s))
-		o->ret = read(s->app, buf, 10);
 }
 
 static void o_reads(struct side *s, struct other *o)
@@ -96,11 +34,6 @@ static void o_reads(struct side *s, struct other *o)
 	/* What wakes it goes on before it runs */
 	sched_setscheduler(0, SCHED_IDLE, &param);
 	o->ret = recv(s->app, buf, sizeof(buf), 0);
-}
-
-static void o_app_closes(struct side *s, struct other *o)
-{
-	o->ret = close(s->app);
 }
 
 static void o_app_shuts(struct side *s, struct other *o)
@@ -160,12 +93,6 @@ static void o_forks(struct side *s, struct other *o)
 	close(go[0]);
 	close(go[1]);
 	o->ret = pid > 0 && waitpid(pid, NULL, 0) == pid;
-}
-
-static void o_dups(struct side *s, struct other *o)
-{
-	o->fd = dup(s->app);
-	o->ret = o->fd < 0;
 }
 
 static void o_polls(struct side *s, struct other *o)

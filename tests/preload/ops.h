@@ -5,6 +5,7 @@
  *   same.c          main: options, TAP, the hang that is killed
  *   ops.c           operations on a side; what they gave, and whether both sides gave the same
  *   pair.c          a side's connection and set, and waiting for what is under way on it
+ *   other.c         another thread
  *   process.c       programs of their own that end, or become another
  *   random.c        seeded sequences of operations
  *   random_op.c     one of these, done to one side
@@ -25,6 +26,7 @@
 #define SAME_OPS_H
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -212,6 +214,34 @@ void us_sleep(unsigned int us);
 uint64_t ms_now(void);
 long raw(long nr, long a, long b, long c, long d, long e, long f);
 
+/* --------------------------------------------------------------------- other threads */
+
+/* In ms: enough for the other thread to be asleep */
+#define SOON		30
+
+/**
+ * struct other - another thread
+ * @does: what it does, after so many ms, and what that gave
+ */
+struct other {
+	pthread_t thread;
+	struct side *s;
+	void (*does)(struct side *s, struct other *o);
+	unsigned int after;
+	int fd;
+	long ret;
+	int err;
+	struct epoll_event ev[8];
+	bool fast;
+};
+
+void other_start(struct side *s, struct other *o, void (*does)(struct side *, struct other *), unsigned int after);
+void other_join(struct side *s, struct other *o, const char *what);
+void o_peer_says(struct side *s, struct other *o);
+void o_app_hears(struct side *s, struct other *o);
+void o_app_closes(struct side *s, struct other *o);
+void o_dups(struct side *s, struct other *o);
+
 /* ------------------------------------------------------------- what there is to run */
 
 struct scenario {
@@ -221,7 +251,7 @@ struct scenario {
 };
 
 extern const struct scenario driver_cases[], bytes_cases[], event_cases[], end_cases[], fd_cases[], connect_cases[],
-	poll_cases[], full_cases[], thread_cases[], signal_cases[], last_cases[];
+	poll_cases[], polled_cases[], full_cases[], thread_cases[], signal_cases[], last_cases[];
 
 bool process_all(bool (*report)(bool ok, const char *fmt, ...));
 int process_helper(int argc, char **argv);

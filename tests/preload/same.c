@@ -248,6 +248,7 @@ int main(int argc, char **argv)
 		run_cases(connect_cases);
 		run_cases(fd_cases);
 		run_cases(poll_cases);
+		run_cases(polled_cases);
 		run_cases(full_cases);
 		run_cases(signal_cases);
 		run_cases(thread_cases);

@@ -546,6 +546,7 @@ static void no_pages(bool owned)
 	if (owned)
 		sm_quiet(&sm, 10);
 	nic_is_ordinary();
+	CHECK(sh_pings(here->peer4));
 	EQ(sh("ping -n -q -c 5 -s 1400 -i 0.05 -w 5 %s >/dev/null", here->peer4), 0);
 	if (owned) {
 		sm_settle(&sm);

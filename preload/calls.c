@@ -56,17 +56,11 @@ static bool may_read(int fd, const char *why, struct sock **reads)
 /* And from now on. False: it cannot yet (stream_plain()) */
 static bool never(int fd, const char *why)
 {
-	struct sock *s = fd_sock(fd);
 	struct set *set = fd_set_of(fd);
-	struct fdent *e = fd_ent(fd);
 
-	if (s)
-		return stream_plain(fd, s, why, true);
 	if (set)
 		wait_never(fd, set, why);
-	else if (e && ports_any() && !stackmap_vforked && ent_kind(e) != FD_OURS)
-		fd_is(e, FD_OTHER);
-	return true;
+	return !ports_any() || stream_never(fd, why);
 }
 
 /* Somebody else is to have it, too, by another number or in another process */

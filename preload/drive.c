@@ -33,11 +33,26 @@ uint64_t drive_deadline(const struct timespec *timeout)
 	return drive_now() + (uint64_t)timeout->tv_sec * DRIVE_NSEC + (uint64_t)timeout->tv_nsec;
 }
 
-/* How long the NIC is to be polled: until it was silent for so long */
+/* The time that there was is over */
+bool drive_over(const struct timespec *timeout, uint64_t *deadline)
+{
+	if (!timeout)
+		return false;
+	if (!*deadline)
+		*deadline = drive_deadline(timeout);
+	return drive_now() >= *deadline;
+}
+
+/*
+ * How long the NIC is to be polled: until it was silent for so long. Not at all when another thread wants
+ * the lock: it has it while this one sleeps, and wakes it
+ */
 unsigned int drive_spin(struct port *port, uint64_t deadline)
 {
 	uint64_t t, until;
 
+	if (unlikely(__atomic_load_n(&port->lock.word, __ATOMIC_RELAXED) == 2))
+		return 0;
 	t = drive_now();
 	if (port->active) {
 		port->active = false;

@@ -98,26 +98,30 @@ static int option(int fd, int name)
 bool fd_is_stream(int fd)
 {
 	struct fdent *e = fd_ent(fd);
+	enum fd_kind kind = FD_OTHER;
 	int err = errno, domain;
 
 	if (!e)
 		return false;
 	if (ent_kind(e) == FD_UNKNOWN) {
-		fd_is(e, FD_OTHER);
 		domain = option(fd, SO_DOMAIN);
 		if ((domain == AF_INET || domain == AF_INET6) &&
 		    option(fd, SO_PROTOCOL) == IPPROTO_TCP)
-			fd_is(e, option(fd, SO_ACCEPTCONN) ? FD_LISTENER : FD_TCP);
+			kind = option(fd, SO_ACCEPTCONN) ? FD_LISTENER : FD_TCP;
+		fd_turns(e, FD_UNKNOWN, kind);
 		errno = err;
 	}
 	return ent_kind(e) == FD_TCP;
 }
 
+/* Of one that is FD_TCP, or was: NULL also when another thread has found something else to do with it */
 struct sock *sock_new(int fd, struct set *set)
 {
 	struct fdent *e = fd_ent(fd);
 	struct sock *s;
 
+	if (!fd_turns(e, FD_TCP, FD_TAKEN))
+		return NULL;
 	lock_take(&free_lock, NULL, NULL);
 	s = free_socks;
 	if (s)
@@ -125,8 +129,10 @@ struct sock *sock_new(int fd, struct set *set)
 	lock_give(&free_lock);
 	if (!s)
 		s = calloc(1, sizeof(*s));
-	if (!s)
+	if (!s) {
+		fd_is(e, FD_TCP);
 		return NULL;
+	}
 	/* (Of one that was closed somebody may still be in a read, and counted) */
 	memset(s, 0, offsetof(struct sock, reads));
 	s->fd = fd;

@@ -17,8 +17,8 @@
 #include "next.h"
 #include "preload.h"
 
-/* After so many a socket is one that may be attached with the next: see above */
-#define POLLS_FEW	3
+/* After so many a socket is taken note of with the next, and attached with the one after that: see above */
+#define POLLS_FEW	2
 
 /* What attached sockets tell. (They have no errors: with one they are plain) */
 #define TOLD		(POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | POLLRDHUP)
@@ -68,11 +68,31 @@ struct asked {
 
 /* -------------------------------------------------------------------- whose */
 
-/* A socket that this thread's port may have, and no set has: it is known from now on, and its reads are counted */
+static uint32_t my_number(void)
+{
+	static uint32_t numbers;
+
+	if (unlikely(!self.number))
+		self.number = __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED);
+	return self.number;
+}
+
+/*
+ * A socket that this thread's port may have, and no set has: it is known from now on, and its reads are counted.
+ * One for which two threads poll is the kernel's: one of them may be asleep there
+ */
 static void take_note(int fd, struct fdent *e)
 {
-	uint8_t polls = __atomic_load_n(&e->polls, __ATOMIC_RELAXED);
+	uint32_t poller = 0, me = my_number();
+	struct sock *s;
+	uint8_t polls;
 
+	if (!__atomic_compare_exchange_n(&e->poller, &poller, me, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
+	    poller != me) {
+		stream_never(fd, "two threads poll it");
+		return;
+	}
+	polls = __atomic_load_n(&e->polls, __ATOMIC_RELAXED);
 	if (polls < POLLS_FEW) {
 		__atomic_store_n(&e->polls, (uint8_t)(polls + 1), __ATOMIC_RELAXED);
 		return;
@@ -80,8 +100,9 @@ static void take_note(int fd, struct fdent *e)
 	if (!port_mine())
 		return;
 	port_lock(self.port);
-	if (ent_kind(e) == FD_TCP && !self.port->dead)
-		sock_new(fd, &self.port->polled);
+	s = self.port->dead ? NULL : sock_new(fd, &self.port->polled);
+	if (s)
+		s->flags |= SOCK_NOTED;
 	port_unlock(self.port);
 }
 
@@ -118,10 +139,12 @@ static bool may_be_ours(const struct pollfd *p, bool *urgent)
 		set = __atomic_load_n(&s->set, __ATOMIC_ACQUIRE);
 		port = set ? __atomic_load_n(&set->port, __ATOMIC_ACQUIRE) : NULL;
 		/* Another thread's next wait would attach it again while this one sleeps, and take what comes */
-		if (!self.port || port != self.port)
+		if (!self.port || port != self.port) {
 			stream_plain(p->fd, s, "another thread polls it", true);
-		else if (unlikely(p->events & NOT_OURS))
+			wait_drop(p->fd, s);
+		} else if (unlikely(p->events & NOT_OURS)) {
 			urgent_plain(p->fd, s, urgent);
+		}
 		return self.port && port == self.port;
 	case FD_UNKNOWN:
 	case FD_TCP:
@@ -155,7 +178,11 @@ static void attach_polled(struct port *port, const struct asked *a)
 		int fd = a->fds[i].fd;
 		struct sock *s = fd < 0 ? NULL : sock_of(port, fd);
 
-		if (s && !(s->flags & (SOCK_ATTACHED | SOCK_NEVER | SOCK_IN_SET)) && fd_is_nonblock(fd))
+		if (!s || (s->flags & (SOCK_ATTACHED | SOCK_NEVER | SOCK_IN_SET)) || s->set->never)
+			continue;
+		if (s->flags & SOCK_NOTED)
+			s->flags &= (uint16_t)~SOCK_NOTED;
+		else if (fd_is_nonblock(fd))
 			stream_attach(s);
 	}
 }
@@ -183,7 +210,9 @@ static void part(struct port *port, struct asked *a)
 		kind = fd_kind(p->fd);
 		if (likely(kind == FD_SOCK)) {
 			s = sock_of(port, p->fd);
-			if (likely(s && (s->flags & SOCK_ATTACHED) && !(p->events & NOT_OURS))) {
+			/* (One that TCP has no room for yet is ours also where it ought to be plain) */
+			if (likely(s && (s->flags & SOCK_ATTACHED))) {
+				a->unseen = a->unseen || (p->events & NOT_OURS);
 				a->mine[a->ours].s = s;
 				a->mine[a->ours++].at = i;
 				a->ready = a->ready || told_by(s, p);
@@ -242,56 +271,83 @@ static int kernels(struct port *port, struct asked *a, uint64_t deadline, const 
 
 /* ---------------------------------------------------------------------- wait */
 
+static bool is_now(const struct timespec *t)
+{
+	return t && !t->tv_sec && !t->tv_nsec;
+}
+
+/* With the port locked: others have the NIC while this thread is elsewhere. Returns whether something came before */
+static int let_go(struct port *port)
+{
+	int got;
+
+	stream_settle(port);
+	got = stackmap_idle(port->sm);
+	if (got > 0) {
+		port->active = true;
+		stream_take(port);
+	} else {
+		port->synced = 0;
+	}
+	return got;
+}
+
 /* With the port locked, and all parted. Drive it until there is something to tell. Returns as ppoll() */
 static int poll_until(struct port *port, struct asked *a, const struct timespec *timeout, const sigset_t *mask)
 {
-	bool at_once = timeout && !timeout->tv_sec && !timeout->tv_nsec, changed;
+	bool at_once = is_now(timeout), looked = false, changed;
 	uint64_t deadline = 0;	/* of drive_now(), when it matters */
-	unsigned int told, wait_us;
+	unsigned int told, spin_us;
 	int n, m, got;
 
-	for (;; part(port, a)) {
+	for (;;) {
 		if (unlikely(!a->ours))
 			return kernels(port, a, at_once ? 0 : deadline ? deadline : drive_deadline(timeout), mask);
-		wait_us = 0;
+		spin_us = 0;
 		if (!a->ready && !at_once && port_spin_us) {
 			if (!deadline)
 				deadline = drive_deadline(timeout);
-			wait_us = drive_spin(port, deadline);
-			if (a->kernel && wait_us > SLICE_US)
-				wait_us = SLICE_US;
+			spin_us = drive_spin(port, deadline);
 		}
+		/* The kernel is asked first, and then again and again */
 		told = 0;
-		got = stream_sync(port, wait_us, -1, &told);
+		got = stream_sync(port, !a->kernel ? spin_us : !looked ? 0 : spin_us < SLICE_US ? spin_us : SLICE_US, -1, &told);
 		if (unlikely(got < 0 && errno != EINTR)) {
 			drive_dead(port);
+			part(port, a);
 			continue;
 		}
 		n = tell_ours(a, &changed);
 		/* It is the kernel's to tell, now */
-		if (unlikely(changed))
+		if (unlikely(changed)) {
+			part(port, a);
 			continue;
-		if (at_once && !n)
+		}
+		/* (Whether a signal that the mask lets in is pending the kernel knows) */
+		if (at_once && !n && (a->kernel || mask))
 			return kernels(port, a, 0, mask);
 		m = a->kernel ? stackmap_real_poll_look(a->look, a->kernel) : 0;
+		looked = true;
 		if (n || m)
 			return m < 0 && !n ? -1 : n + (m < 0 ? 0 : tell_kernels(a, m));
 		if (got < 0 || (told & STACKMAP_TOLD_SIGNAL)) {
 			errno = EINTR;
 			return -1;
 		}
-		if (got || wait_us)
+		if (at_once)
+			return 0;
+		a->ready = false;
+		if (got || spin_us) {
+			at_once = drive_over(timeout, &deadline);
 			continue;
-		/* Nothing for as long as it is to be polled */
-		stream_settle(port);
-		got = stackmap_idle(port->sm);
-		port->synced = 0;
-		if (got > 0) {
-			port->active = true;
-			stream_take(port);
 		}
-		if (got)
+		/* Nothing for as long as it is to be polled */
+		got = let_go(port);
+		if (got) {
+			/* Told in the next turn, which does not wait for more */
+			a->ready = true;
 			continue;
+		}
 		if (!deadline)
 			deadline = drive_deadline(timeout);
 		a->look[a->kernel] = (struct pollfd){ .fd = stackmap_fd(port->sm), .events = POLLIN };
@@ -300,6 +356,7 @@ static int poll_until(struct port *port, struct asked *a, const struct timespec 
 			return -1;
 		if (!got)
 			at_once = true;
+		part(port, a);
 	}
 }
 
@@ -320,10 +377,11 @@ static bool any_ours(const struct asked *a, bool *urgent)
 	return any && self.port;
 }
 
-/* What poll_until() returns, or false: none is attached */
+/* What poll_until() returns, or false: none is attached, and the kernel is to wait */
 static bool poll_ours(struct asked *a, const struct timespec *timeout, const sigset_t *mask, int *ret)
 {
 	struct port *port = self.port;
+	unsigned int tries;
 	bool urgent;
 
 	a->unseen = true;
@@ -331,6 +389,9 @@ static bool poll_ours(struct asked *a, const struct timespec *timeout, const sig
 		port_lock(port);
 		part(port, a);
 		if (likely(!a->unseen) && !a->ours) {
+			for (tries = 0; tries < 3 && port->synced && !port->dead && !is_now(timeout); tries++)
+				if (let_go(port) <= 0)
+					break;
 			port_unlock(port);
 			return false;
 		}
@@ -416,7 +477,30 @@ bool poll_poll(struct pollfd *fds, unsigned long n, const struct timespec *timeo
 #define IS_WRITE	(POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
 #define IS_EXCEPT	POLLPRI
 
-/* An fd_set may be longer than FD_SETSIZE */
+/* An fd_set may be longer than FD_SETSIZE. The n descriptors end in word @i, or behind it */
+static unsigned long word(const fd_set *set, int n, int i)
+{
+	unsigned long bits = set ? ((const unsigned long *)set)[i] : 0;
+
+	return n - 64 * i < 64 ? bits & ((1UL << (n - 64 * i)) - 1) : bits;
+}
+
+/* The next descriptor that is wanted, from @fd on, or -1 */
+static int next_wanted(const fd_set *r, const fd_set *w, const fd_set *e, int n, int fd)
+{
+	int i;
+
+	for (i = fd / 64; 64 * i < n; i++) {
+		unsigned long bits = word(r, n, i) | word(w, n, i) | word(e, n, i);
+
+		if (i == fd / 64)
+			bits &= ~0UL << (fd % 64);
+		if (bits)
+			return 64 * i + __builtin_ctzl(bits);
+	}
+	return -1;
+}
+
 static bool bit(const fd_set *set, int fd)
 {
 	return set && ((const unsigned long *)set)[fd / 64] >> (fd % 64) & 1;
@@ -535,27 +619,25 @@ static bool select_many(struct selected *sel, int *ret)
  */
 bool poll_select(int n, fd_set *r, fd_set *w, fd_set *e, struct timespec *timeout, const sigset_t *mask, int *ret)
 {
-	struct selected sel = { .n = n, .r = r, .w = w, .e = e, .timeout = timeout, .mask = mask };
+	struct selected sel = { .r = r, .w = w, .e = e, .timeout = timeout, .mask = mask };
 	struct pollfd few[FEW];
 	unsigned long count = 0;
 	int fd;
 
-	if (stackmap_vforked || self.busy || n < 0 || (uint32_t)n > fd_count || !is_time(timeout))
+	if (stackmap_vforked || self.busy || n < 0 || !is_time(timeout))
 		return false;
-	for (fd = 0; fd < n; fd++)
-		count += wanted(r, w, e, fd) != 0;
+	/* There are none behind that, and the kernel does not look there either */
+	sel.n = n = (uint32_t)n > fd_count ? (int)fd_count : n;
+	for (fd = next_wanted(r, w, e, n, 0); fd >= 0; fd = next_wanted(r, w, e, n, fd + 1))
+		count++;
 	sel.fds = count > FEW ? malloc(count * sizeof(*sel.fds)) : few;
 	if (!sel.fds) {
-		for (fd = 0; fd < n; fd++)
-			if (wanted(r, w, e, fd) && fd_sock(fd))
+		for (fd = next_wanted(r, w, e, n, 0); fd >= 0; fd = next_wanted(r, w, e, n, fd + 1))
+			if (fd_sock(fd))
 				stream_plain(fd, fd_sock(fd), "there is no memory", false);
 		return false;
 	}
-	for (fd = 0; fd < n; fd++) {
-		short events = wanted(r, w, e, fd);
-
-		if (events)
-			sel.fds[sel.count++] = (struct pollfd){ .fd = fd, .events = events };
-	}
+	for (fd = next_wanted(r, w, e, n, 0); fd >= 0; fd = next_wanted(r, w, e, n, fd + 1))
+		sel.fds[sel.count++] = (struct pollfd){ .fd = fd, .events = wanted(r, w, e, fd) };
 	return sel.fds == few ? select_some(&sel, ret) : select_many(&sel, ret);
 }

@@ -181,6 +181,7 @@ struct port {
 #define SOCK_EDGE	0x20	/* with EPOLLET: something is new */
 #define SOCK_NEVER	0x40	/* not to be attached again */
 #define SOCK_OUTSIDE	0x100	/* plain and in the set, but EPOLLONESHOT has disarmed it: the kernel's has it not */
+#define SOCK_NOTED	0x200	/* for polls, by this one: the next attaches it, when reads of it have been counted */
 #define SOCK_HUNGRY	0x80	/* a read has found nothing since the last wait, or a write no room */
 
 /**
@@ -237,6 +238,7 @@ enum fd_kind {
 	FD_OTHER,	/* nothing that can be attached: asked, or never to be */
 	FD_LISTENER,	/* a TCP one */
 	FD_TCP,		/* a TCP socket, in no set that we know */
+	FD_TAKEN,	/* about to be FD_SOCK: ask again */
 	FD_SOCK,	/* with a struct sock */
 	FD_SET,		/* an epoll set */
 	FD_OURS,	/* a port's: not the program's to close */
@@ -249,6 +251,7 @@ enum fd_kind {
  * @nonblock: 0: not known, 1: no, 2: yes
  * @accepted: by accept(), so it is connected
  * @polls: how often poll() or select() has waited for it, at most POLLS_FEW
+ * @poller: the thread that did so, by struct thread.number
  */
 struct fdent {
 	void *obj;
@@ -256,6 +259,7 @@ struct fdent {
 	uint8_t nonblock;
 	bool accepted;
 	uint8_t polls;
+	uint32_t poller;
 };
 
 extern struct fdent *fd_table;
@@ -298,6 +302,14 @@ static inline enum fd_kind fd_kind(int fd)
 static inline void fd_is(struct fdent *e, enum fd_kind kind)
 {
 	__atomic_store_n(&e->kind, (uint8_t)kind, __ATOMIC_RELEASE);
+}
+
+/* False: another thread has found it to be something else meanwhile */
+static inline bool fd_turns(struct fdent *e, enum fd_kind was, enum fd_kind kind)
+{
+	uint8_t expected = (uint8_t)was;
+
+	return __atomic_compare_exchange_n(&e->kind, &expected, (uint8_t)kind, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 static inline void ent_is_accepted(struct fdent *e, bool accepted)
@@ -343,11 +355,13 @@ long stackmap_real_pread(int fd, void *buf, unsigned long n, long off);
  * @port: the one that it drives, or NULL
  * @busy: it has a lock: a signal handler must not want it, too
  * @tried: there was no port for it, in this second of CLOCK_MONOTONIC (and one more); or 0
+ * @number: of this thread, once it has polled for a socket; or 0
  */
 struct thread {
 	struct port *port;
 	uint32_t busy;
 	uint32_t tried;
+	uint32_t number;
 };
 
 extern __thread struct thread self __attribute__((tls_model("initial-exec")));
@@ -402,6 +416,7 @@ bool stream_unsent(int fd, struct sock *s, int *bytes);
 void stream_flush(int fd, struct sock *s);
 bool stream_shutdown(int fd, struct sock *s, int how, int *ret);
 bool stream_plain(int fd, struct sock *s, const char *why, bool never);
+bool stream_never(int fd, const char *why);
 bool stream_plain_read(int fd, struct sock **reads, const char *why);
 uint32_t stream_events(const struct sock *s);
 void stream_mark(struct sock *s, uint32_t news);
@@ -442,6 +457,7 @@ unsigned int drive_spin(struct port *port, uint64_t deadline);
 int drive_ppoll(struct pollfd *fds, unsigned long n, uint64_t deadline, const sigset_t *mask);
 int drive_sleep(struct port *port, struct pollfd *fds, unsigned long n, uint64_t deadline, const sigset_t *mask);
 void drive_dead(struct port *port);
+bool drive_over(const struct timespec *timeout, uint64_t *deadline);
 
 /* -------------------------------------------------------------------- poll.c */
 
@@ -457,6 +473,7 @@ void wait_close(int fd, struct set *set);
 void fd_new(int fd, enum fd_kind kind);
 void wait_never(int fd, struct set *set, const char *why);
 void wait_again(int fd, struct sock *s);
+void wait_drop(int fd, struct sock *s);
 void wait_all_plain(struct port *port, const char *why);
 
 /* ----------------------------------------------------------------- process.c */

@@ -932,6 +932,40 @@ bool stream_plain(int fd, struct sock *s, const char *why, bool never)
 	return plain;
 }
 
+/*
+ * Likewise, from now on, also of one that is not known yet. (It may become known, by another thread's poll(),
+ * while we look)
+ */
+bool stream_never(int fd, const char *why)
+{
+	struct fdent *e = fd_ent(fd);
+
+	while (e && !stackmap_vforked) {
+		enum fd_kind kind = ent_kind(e);
+		struct sock *s;
+
+		switch (kind) {
+		case FD_SOCK:
+			s = fd_sock(fd);
+			if (s)
+				return stream_plain(fd, s, why, true);
+			break;
+		case FD_TAKEN:
+			/* Of this thread's own doing, which this has interrupted */
+			if (self.busy)
+				return true;
+			break;
+		case FD_SET:
+		case FD_OURS:
+			return true;
+		default:
+			if (fd_turns(e, kind, FD_OTHER))
+				return true;
+		}
+	}
+	return true;
+}
+
 /* Likewise, as the kernel is to read from it, with KERNEL_READ(*reads) */
 bool stream_plain_read(int fd, struct sock **reads, const char *why)
 {

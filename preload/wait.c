@@ -47,25 +47,30 @@ static void renew(struct sock *s)
  */
 static int add_unknown(int epfd, int fd, struct epoll_event *ev)
 {
+	static const char why[] = "it is in an epoll set of the kernel's";
 	struct sock *s = fd_sock(fd);
-	struct fdent *e = fd_ent(fd);
+	enum fd_kind kind;
 	int ret;
 
-	if (s && !stream_plain(fd, s, "it is in an epoll set of the kernel's", true)) {
+	if (s && !stream_plain(fd, s, why, true)) {
 		errno = ENOMEM;
 		return -1;
 	}
 	ret = next()->epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev);
-	if (!ret && !s && e && ports_any() && (ent_kind(e) == FD_TCP || ent_kind(e) == FD_UNKNOWN))
-		fd_is(e, FD_OTHER);
+	kind = fd_kind(fd);
+	if (!ret && !s && ports_any() && kind != FD_LISTENER && kind != FD_SET)
+		stream_never(fd, why);
 	return ret;
 }
 
+/* As epoll_ctl(); and 1: another thread knows it by now, try again */
 static int add_new(struct set *set, int fd, struct epoll_event *ev)
 {
 	struct sock *s = sock_new(fd, set);
 	int ret, err;
 
+	if (!s && (fd_kind(fd) == FD_SOCK || fd_kind(fd) == FD_TAKEN))
+		return 1;
 	if (!s)
 		return add_unknown(set->fd, fd, ev);
 	s->events = ev->events | EPOLLERR | EPOLLHUP;
@@ -79,6 +84,9 @@ static int add_new(struct set *set, int fd, struct epoll_event *ev)
 	}
 	ret = next()->epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, ev);
 	err = errno;
+	/* A dup()ed one of the kernel's may outlive it */
+	if (!ret && set->never)
+		s->flags |= SOCK_NEVER;
 	/* (A blocking one is a candidate when it becomes non-blocking: wait_again()) */
 	if (ret || (s->flags & SOCK_NEVER) || set->never)
 		sock_free(s);
@@ -100,6 +108,8 @@ static void set_interest(struct sock *s, const struct epoll_event *ev)
 /* It was attached for this set, and deleted from it since; or made plain, too */
 static int add_back(struct sock *s, struct epoll_event *ev)
 {
+	if (s->set->never)
+		stream_make_plain(s, "its set is the kernel's alone");
 	if (!(s->flags & SOCK_ATTACHED) && next()->epoll_ctl(s->set->fd, EPOLL_CTL_ADD, s->fd, ev))
 		return -1;
 	s->flags |= SOCK_IN_SET;
@@ -214,6 +224,7 @@ int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 		wait_never(fd, inner, "it is in another epoll set");
 	if (op != EPOLL_CTL_DEL && !ev)
 		return next()->epoll_ctl(epfd, op, fd, ev);
+again:
 	s = fd_sock(fd);
 	/* In another set, or interest that is not ours: the kernel has it from now on */
 	if (s && __atomic_load_n(&s->set, __ATOMIC_RELAXED) != set) {
@@ -259,6 +270,8 @@ int wait_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 		return next()->epoll_ctl(epfd, op, fd, ev);
 	ret = add_new(set, fd, ev);
 	unlock(port);
+	if (unlikely(ret > 0))
+		goto again;
 	return ret;
 }
 
@@ -304,6 +317,9 @@ void wait_close(int fd, struct set *set)
 	while (!list_empty(&set->socks)) {
 		struct sock *s = container_of(set->socks.next, struct sock, in_set);
 
+		/* A dup() of the set may live on in the kernel, with what it has */
+		if (set->never && (s->flags & SOCK_IN_SET))
+			s->flags |= SOCK_NEVER;
 		s->flags &= (uint16_t)~SOCK_IN_SET;
 		stream_give_up(s);
 		sock_free(s);
@@ -321,6 +337,18 @@ void wait_again(int fd, struct sock *s)
 		return;
 	if ((s->flags & (SOCK_ATTACHED | SOCK_NEVER | SOCK_IN_SET)) == SOCK_IN_SET && list_empty(&s->candidate) && !s->set->never)
 		list_add_tail(&s->set->candidates, &s->candidate);
+	unlock(port);
+}
+
+/* It is the kernel's for good, and was in no epoll set: nothing has to be known of it any more */
+void wait_drop(int fd, struct sock *s)
+{
+	struct port *port = self.busy ? GONE : sock_lock(fd, s);
+
+	if (port == GONE)
+		return;
+	if ((s->flags & (SOCK_ATTACHED | SOCK_IN_SET | SOCK_NEVER)) == SOCK_NEVER)
+		sock_free(s);
 	unlock(port);
 }
 
@@ -407,6 +435,7 @@ void fd_new(int fd, enum fd_kind kind)
 	}
 	__atomic_store_n(&e->nonblock, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->polls, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->poller, 0, __ATOMIC_RELAXED);
 	ent_is_accepted(e, false);
 	fd_is(e, kind);
 }
@@ -617,8 +646,10 @@ static int drive_until(struct port *port, struct set *set, int epfd, struct epol
 			errno = EINTR;
 			return -1;
 		}
-		if (got || wait_us)
+		if (got || wait_us) {
+			at_once = drive_over(timeout, &deadline);
 			continue;
+		}
 		/* Nothing for as long as it is to be polled */
 		stream_settle(port);
 		got = stackmap_idle(port->sm);

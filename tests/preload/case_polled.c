@@ -330,6 +330,16 @@ static void polled_added_asleep(struct side *s)
 	close(o.fd);
 }
 
+static void o_peer_says_often(struct side *s, struct other *o)
+{
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		o_peer_says(s, o);
+		ms_sleep(2);
+	}
+}
+
 static void o_polls_too(struct side *s, struct other *o)
 {
 	struct pollfd p = { .fd = s->app, .events = POLLIN };
@@ -353,6 +363,79 @@ static void polled_by_two(struct side *s)
 		other_join(s, &p, "a third thread's send() to it");
 		app_hears(s, 100);
 	}
+}
+
+/* One is asleep in the kernel's poll() before the other has polled at all */
+static void polled_by_two_first(struct side *s)
+{
+	struct pollfd p = { .fd = s->app, .events = POLLOUT };
+	struct other o = { 0 };
+	int i;
+
+	if (!s->fast)
+		close(dup(s->app));
+	other_start(s, &o, o_polls_too, 0);
+	ms_sleep(SOON);
+	for (i = 0; i < 6; i++)
+		NOTE(s, poll(&p, 1, 0));
+	/* What a poll takes now before the other one runs that one does not see */
+	peer_says(s, 10);
+	for (i = 0; i < 3; i++)
+		NOTE(s, poll(&p, 1, 0));
+	other_join(s, &o, "another thread's poll()");
+	app_hears(s, 100);
+}
+
+/* A set that is the kernel's alone hears of one that was polled meanwhile */
+static void polled_and_never(struct side *s)
+{
+	struct pollfd p = { .fd = s->ep, .events = POLLIN };
+	int i;
+
+	arm(s, EPOLLIN);
+	NOTE(s, epoll_ctl(s->ep, EPOLL_CTL_DEL, s->app, NULL));
+	NOTE(s, poll(&p, 1, 0));
+	for (i = 0; i < 6; i++)
+		poll_for(s, POLLIN, 0);
+	ctl(s, EPOLL_CTL_ADD, s->app, EPOLLIN, APP_DATA);
+	peer_says(s, 10);
+	wait_ep(s, s->ep, 8, 1000);
+	app_hears(s, 100);
+}
+
+/* And so does what is left of a set that is closed */
+static void polled_and_set_dup(struct side *s)
+{
+	int ep, i;
+
+	arm(s, EPOLLIN);
+	ep = dup(s->ep);
+	close(s->ep);
+	s->ep = -1;
+	for (i = 0; i < 6; i++)
+		poll_for(s, POLLIN, 0);
+	peer_says(s, 10);
+	for (i = 0; i < 6; i++)
+		poll_for(s, POLLOUT, 0);
+	wait_ep(s, ep, 8, 1000);
+	app_hears(s, 100);
+	close(ep);
+}
+
+/* A timed poll() ends in time, whatever comes for others of the port */
+static void polled_beside_traffic(struct side *s)
+{
+	struct other o = { 0 };
+	uint64_t t;
+
+	begin_polls(s);
+	peer_says(s, 10);
+	poll_for(s, POLLIN, 100);
+	other_start(s, &o, o_peer_says_often, 0);
+	t = ms_now();
+	poll_for(s, POLLRDHUP, 100);
+	NOTE_VALUE(s, "in time", ms_now() - t < 1000);
+	other_join(s, &o, "another thread's send(), again and again");
 }
 
 /* To and fro between poll(), sets, and what makes it plain */
@@ -551,6 +634,10 @@ const struct scenario polled_cases[] = {
 	{ "only polled, and another thread has it plain", polled_dup_asleep, 0 },
 	{ "only polled, and another thread adds it to a set", polled_added_asleep, 0 },
 	{ "only polled, by two threads", polled_by_two, 0 },
+	{ "only polled, by two threads, one of them asleep", polled_by_two_first, 0 },
+	{ "only polled, and a set that is never ours", polled_and_never, 0 },
+	{ "only polled, and a set that has a dup()", polled_and_set_dup, 0 },
+	{ "only polled, beside other traffic", polled_beside_traffic, 0 },
 	{ "only polled, and more", polled_and_more, 0 },
 	{ "only polled, and forked", polled_and_forked, 0 },
 	{ "only polled, full", polled_full, 0 },

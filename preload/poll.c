@@ -297,7 +297,7 @@ static int poll_until(struct port *port, struct asked *a, const struct timespec 
 {
 	bool at_once = is_now(timeout), looked = false, changed;
 	uint64_t deadline = 0;	/* of drive_now(), when it matters */
-	unsigned int told, spin_us;
+	unsigned int told, spin_us, wait_us;
 	int n, m, got;
 
 	for (;;) {
@@ -311,7 +311,8 @@ static int poll_until(struct port *port, struct asked *a, const struct timespec 
 		}
 		/* The kernel is asked first, and then again and again */
 		told = 0;
-		got = stream_sync(port, !a->kernel ? spin_us : !looked ? 0 : spin_us < SLICE_US ? spin_us : SLICE_US, -1, &told);
+		wait_us = !a->kernel || spin_us < SLICE_US ? spin_us : SLICE_US;
+		got = stream_sync(port, a->kernel && !looked ? 0 : wait_us, -1, &told);
 		if (unlikely(got < 0 && errno != EINTR)) {
 			drive_dead(port);
 			part(port, a);

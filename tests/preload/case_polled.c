@@ -294,40 +294,37 @@ static void polled_closed_asleep(struct side *s)
 	peer_hears(s, 1);
 }
 
-/* It becomes plain while its thread sleeps, and that hears of what comes then */
-static void polled_dup_asleep(struct side *s)
-{
-	struct other o = { 0 }, p = { 0 };
-
-	begin_polls(s);
-	other_start(s, &o, o_dups, SOON);
-	other_start(s, &p, o_peer_says, 3 * SOON);
-	poll_for(s, POLLIN, LONG);
-	other_join(s, &o, "another thread's dup()");
-	other_join(s, &p, "a third thread's send() to it");
-	app_hears(s, 100);
-	close(o.fd);
-}
-
 static void o_adds(struct side *s, struct other *o)
 {
 	struct epoll_event ev = { .events = EPOLLOUT, .data.u64 = 42 };
 
+	o->fd = epoll_create1(0);
 	o->ret = epoll_ctl(o->fd, EPOLL_CTL_ADD, s->app, &ev);
+}
+
+/* It becomes plain while its thread sleeps, and that hears of what comes then */
+static void polled_plain_asleep(struct side *s, void (*does)(struct side *, struct other *), const char *what)
+{
+	struct other o = { 0 }, p = { 0 };
+
+	begin_polls(s);
+	other_start(s, &o, does, SOON);
+	other_start(s, &p, o_peer_says, 3 * SOON);
+	poll_for(s, POLLIN, LONG);
+	other_join(s, &o, what);
+	other_join(s, &p, "a third thread's send() to it");
+	app_hears(s, 100);
+	close(o.fd);
+}
+
+static void polled_dup_asleep(struct side *s)
+{
+	polled_plain_asleep(s, o_dups, "another thread's dup()");
 }
 
 static void polled_added_asleep(struct side *s)
 {
-	struct other o = { .fd = epoll_create1(0) }, p = { 0 };
-
-	begin_polls(s);
-	other_start(s, &o, o_adds, SOON);
-	other_start(s, &p, o_peer_says, 3 * SOON);
-	poll_for(s, POLLIN, LONG);
-	other_join(s, &o, "another thread's ADD");
-	other_join(s, &p, "a third thread's send() to it");
-	app_hears(s, 100);
-	close(o.fd);
+	polled_plain_asleep(s, o_adds, "another thread's ADD");
 }
 
 static void o_peer_says_often(struct side *s, struct other *o)

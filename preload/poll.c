@@ -4,7 +4,8 @@
  *
  * The thread that polls drives its port, as one that waits for an epoll set does. Sockets that are in such
  * a set are attached by that; others by the fourth poll() that waits for them, with port->polled for their
- * set: a thread that polls a few times while it connects takes no port from one that serves.
+ * set. Where the thread has no port yet it is the eighth: to open one takes milliseconds, and a thread that polls
+ * a few times while it connects takes none from one that serves.
  */
 #define _GNU_SOURCE 1
 
@@ -19,6 +20,7 @@
 
 /* After so many a socket is taken note of with the next, and attached with the one after that: see above */
 #define POLLS_FEW	2
+#define POLLS_MORE	6
 
 /* What attached sockets tell. (They have no errors: with one they are plain) */
 #define TOLD		(POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | POLLRDHUP)
@@ -93,7 +95,7 @@ static void take_note(int fd, struct fdent *e)
 		return;
 	}
 	polls = __atomic_load_n(&e->polls, __ATOMIC_RELAXED);
-	if (polls < POLLS_FEW) {
+	if (polls < (self.port ? POLLS_FEW : POLLS_MORE)) {
 		__atomic_store_n(&e->polls, (uint8_t)(polls + 1), __ATOMIC_RELAXED);
 		return;
 	}

@@ -250,7 +250,7 @@ enum fd_kind {
  * @kind: enum fd_kind
  * @nonblock: 0: not known, 1: no, 2: yes
  * @accepted: by accept(), so it is connected
- * @polls: how often poll() or select() has waited for it, at most POLLS_FEW
+ * @polls: how often poll() or select() has waited for it, at most POLLS_MORE
  * @poller: the thread that did so, by struct thread.number
  */
 struct fdent {

@@ -294,6 +294,16 @@ static int let_go(struct port *port)
 	return got;
 }
 
+/* Likewise, as this thread is going to wait for what is not of the port */
+static void turn_away(struct port *port, const struct timespec *timeout)
+{
+	int tries;
+
+	for (tries = 0; tries < 3 && port->synced && !port->dead && !is_now(timeout); tries++)
+		if (let_go(port) <= 0)
+			break;
+}
+
 /* With the port locked, and all parted. Drive it until there is something to tell. Returns as ppoll() */
 static int poll_until(struct port *port, struct asked *a, const struct timespec *timeout, const sigset_t *mask)
 {
@@ -303,8 +313,11 @@ static int poll_until(struct port *port, struct asked *a, const struct timespec 
 	int n, m, got;
 
 	for (;;) {
-		if (unlikely(!a->ours))
+		if (unlikely(!a->ours)) {
+			if (!at_once)
+				turn_away(port, timeout);
 			return kernels(port, a, at_once ? 0 : deadline ? deadline : drive_deadline(timeout), mask);
+		}
 		spin_us = 0;
 		if (!a->ready && !at_once && port_spin_us) {
 			if (!deadline)
@@ -384,7 +397,6 @@ static bool any_ours(const struct asked *a, bool *urgent)
 static bool poll_ours(struct asked *a, const struct timespec *timeout, const sigset_t *mask, int *ret)
 {
 	struct port *port = self.port;
-	unsigned int tries;
 	bool urgent;
 
 	a->unseen = true;
@@ -392,9 +404,7 @@ static bool poll_ours(struct asked *a, const struct timespec *timeout, const sig
 		port_lock(port);
 		part(port, a);
 		if (likely(!a->unseen) && !a->ours) {
-			for (tries = 0; tries < 3 && port->synced && !port->dead && !is_now(timeout); tries++)
-				if (let_go(port) <= 0)
-					break;
+			turn_away(port, timeout);
 			port_unlock(port);
 			return false;
 		}
@@ -402,8 +412,14 @@ static bool poll_ours(struct asked *a, const struct timespec *timeout, const sig
 			port_unlock(port);
 	}
 	if (unlikely(a->unseen)) {
-		if (!any_ours(a, &urgent))
+		if (!any_ours(a, &urgent)) {
+			if (port) {
+				port_lock(port);
+				turn_away(port, timeout);
+				port_unlock(port);
+			}
 			return false;
+		}
 		port = self.port;
 		port_lock(port);
 		if (!urgent)

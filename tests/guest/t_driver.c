@@ -483,7 +483,7 @@ TEST_NIC(driver_no_tx_interrupts, 120)
 		interrupts = tx_interrupts() - interrupts;
 		released = times_released(&app->sm) - released;
 		tap_note("%ld interrupts for %ld packets sent, the NIC lost %ld times", interrupts, sent, released);
-	} while (released && --tries);
+	} while ((released || sent <= few(200)) && --tries);
 	EQ(released, 0);
 	/* How many depends on how busy the host is: what waits becomes one packet */
 	CHECK(sent > few(200));

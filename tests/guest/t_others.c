@@ -55,8 +55,8 @@ static void owner_end(pid_t pid)
 }
 
 /*
- * ping from the peer: none lost, and the round trip is bounded. A busy host may give the guest no processor for as long: what
- * the owner is to blame for comes again
+ * ping from the peer: none lost, and the round trip is bounded. A busy host may give the guest no processor
+ * for as long: what the owner is to blame for comes again
  */
 static void ping_peer(int n, int ms, int bound)
 {

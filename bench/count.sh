@@ -108,17 +108,36 @@ events() {
     }' "$out/kallsyms" "$out/$1.symbols" "$out/$1.a" "$out/$1.b"
 }
 
-# shares SERVER REQUESTS: where the last window's instructions were spent: "COUNT FUNCTION", the largest first
+# user_symbols MAPS: what a process had mapped (/proc/PID/maps) as /proc/kallsyms has the kernel's: the functions of our
+# preload library, and the beginning of each other file
+user_symbols() {
+  [[ -e $1 ]] || return 0
+  awk -v lib=/libstackmap-preload.so '$6 ~ "^/" && !seen[$6]++ {
+      split($1, a, "-"); n = split($6, path, "/")
+      if (index($6, lib)) print "base", a[1]; else print a[1], "t", "(user)", "[" path[n] "]" }' "$1" |
+    while read -r addr at rest; do
+      if [[ $addr == base ]]; then
+        nm build/libstackmap-preload.so | while read -r sym kind name; do
+          [[ $kind != [tTwW] ]] || printf '%016x t %s [preload]\n' $((0x$sym + 0x$at)) "$name"
+        done
+      else
+        printf '%016x %s %s\n' $((0x$addr)) "$at" "$rest"
+      fi
+    done
+}
+
+# shares SERVER REQUESTS: where the last window's instructions were spent: "COUNT FUNCTION", the largest first. What user
+# space executed is one line, but where SERVER.maps says what was mapped
 shares() {
   local files=("$out/$1.a" "$out/$1.b")
   [[ ! -e $out/$1.idle.a ]] || files+=("$out/$1.idle.a" "$out/$1.idle.b")
-  sort "$out/kallsyms" | awk -v requests="$2" -v times="$(<"$out/$1.idle.times")" '
+  { user_symbols "$out/$1.maps"; cat "$out/kallsyms"; } | sort | awk -v requests="$2" -v times="$(<"$out/$1.idle.times")" '
     BEGIN { for (i = 0; i < 16; i++) hex[substr("0123456789abcdef", i + 1, 1)] = i }
     # Addresses are compared as text of 16 digits, as awk has no integers of 64 bits
     function pad(s) { return substr("0000000000000000", length(s) + 1) s }
     FILENAME == "-" { if ($2 ~ /[tTwW]/) { addr[++k] = $1; name[k] = $3 ($4 ? " " $4 : "") } next }
     { a = pad($1); c = $2 * $3 * (FILENAME ~ /\.a$/ ? -1 : 1) * (FILENAME ~ /\.idle\.[ab]$/ ? -times : 1)
-      if (a < "8") { sum["(user)"] += c; next }
+      if (a < "8" && (addr[1] > "8" || a < addr[1])) { sum["(user)"] += c; next }
       lo = 1; hi = k
       while (lo < hi) { m = int((lo + hi + 1) / 2); if (addr[m] <= a) lo = m; else hi = m - 1 }
       sum[name[lo]] += c }

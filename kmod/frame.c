@@ -5,6 +5,7 @@
 #include "frame.h"
 
 #include <linux/gfp.h>
+#include <linux/log2.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -13,12 +14,34 @@
 /* Idle frames that slots can have for what is in use, though the NIC has room for more */
 #define SM_KEEP	32u
 
+/* One more frame, with the next @pages numbers */
+static bool sm_frames_add(struct sm_frames *f, u32 pages)
+{
+	gfp_t gfp = SM_GFP_USER | __GFP_ZERO | (pages > 1 ? __GFP_COMP : 0);
+	struct page *page = alloc_pages(gfp, ilog2(pages));
+	u32 i;
+
+	if (!page)
+		return false;
+	set_page_private(page, f->n);
+	f->tab[f->n].page = page;
+	f->tab[f->n].holder = SM_USER;
+	f->held[SM_USER]++;
+	for (i = 1; i < pages; i++)
+		f->tab[f->n + i].holder = SM_INSIDE;
+	f->held[SM_INSIDE] += pages - 1;
+	f->n += pages;
+	return true;
+}
+
 /**
  * sm_frames_init() - allocate the frames of a port
  * @f: the table, zeroed
- * @n: number of frames
+ * @n: number of frames of a page
  * @pool: how many of them (the last ones) start idle in the kernel's hands;
  *	the others start in the application's
+ * @large: number of large frames behind them, all of them idle in the kernel's hands
+ * @large_size: bytes in a large frame, a power of two of pages; with no @large 0
  *
  * Frames are zeroed: the application can read all of every one.
  *
@@ -27,32 +50,29 @@
  * Return: 0, -ENOMEM, or -EINTR when the task is being killed (for memory that it
  * takes elsewhere, say); with nothing left allocated then.
  */
-int sm_frames_init(struct sm_frames *f, u32 n, u32 pool)
+int sm_frames_init(struct sm_frames *f, u32 n, u32 pool, u32 large, u32 large_size)
 {
-	u32 i;
+	u32 pages = large_size / SM_FRAME_SIZE;
+	u32 end = n + large * pages;
 
-	f->tab = kvcalloc(n, sizeof(*f->tab), SM_GFP_USER);
+	f->tab = kvcalloc(end, sizeof(*f->tab), SM_GFP_USER);
 	if (!f->tab)
 		return -ENOMEM;
+	f->small = n;
+	f->large_size = large_size;
 	f->pool = SM_NO_FRAME;
+	f->large_pool = SM_NO_FRAME;
 	f->lent_head = SM_NO_FRAME;
 	f->lent_tail = SM_NO_FRAME;
 	f->keep = min(pool / 4, SM_KEEP);
-	for (i = 0; i < n; i++) {
-		struct page *page = NULL;
+	while (f->n < end) {
 		bool killed = fatal_signal_pending(current);
+		u32 i = f->n;
 
-		if (!killed)
-			page = alloc_page(SM_GFP_USER | __GFP_ZERO);
-		if (!page) {
+		if (killed || !sm_frames_add(f, i < n ? 1 : pages)) {
 			sm_frames_free(f);
 			return killed ? -EINTR : -ENOMEM;
 		}
-		set_page_private(page, i);
-		f->tab[i].page = page;
-		f->tab[i].holder = SM_USER;
-		f->held[SM_USER]++;
-		f->n++;
 		if (i >= n - pool)
 			sm_frame_put(f, i);
 		cond_resched();
@@ -71,6 +91,8 @@ void sm_frames_free(struct sm_frames *f)
 	while (f->n) {
 		struct page *page = f->tab[--f->n].page;
 
+		if (!page)
+			continue;	/* the inside of a large one */
 		set_page_private(page, 0);
 		put_page(page);
 		cond_resched();
@@ -87,12 +109,37 @@ void sm_frames_free(struct sm_frames *f)
 void sm_frame_put(struct sm_frames *f, u32 i)
 {
 	sm_frame_hold(f, i, SM_POOL);
-	f->tab[i].next = f->pool;
-	f->pool = i;
+	if (sm_frame_is_large(f, i)) {
+		f->tab[i].next = f->large_pool;
+		f->large_pool = i;
+		f->large_idle++;
+	} else {
+		f->tab[i].next = f->pool;
+		f->pool = i;
+	}
 }
 
 /**
- * sm_frame_get() - take an idle frame
+ * sm_frame_get_large() - take an idle large frame
+ * @f: the table
+ * @to: who holds it from now on
+ *
+ * Return: as sm_frame_get().
+ */
+u32 sm_frame_get_large(struct sm_frames *f, enum sm_holder to)
+{
+	u32 i = f->large_pool;
+
+	if (i == SM_NO_FRAME)
+		return i;
+	f->large_pool = f->tab[i].next;
+	f->large_idle--;
+	sm_frame_hold(f, i, to);
+	return i;
+}
+
+/**
+ * sm_frame_get() - take an idle frame that is not large
  * @f: the table
  * @to: who holds it from now on
  *
@@ -119,11 +166,11 @@ u32 sm_frame_get(struct sm_frames *f, enum sm_holder to)
 }
 
 /**
- * sm_frame_get_for_nic() - take an idle frame for the receive ring
+ * sm_frame_get_for_nic() - take an idle frame for the receive ring, a large one if there is one
  * @f: the table
  *
- * Return: as sm_frame_get(). A few are left for others, as the ring gives nothing back
- * before a packet comes.
+ * Return: as sm_frame_get(). A few that are not large are left for others, as the ring gives
+ * nothing back before a packet comes.
  */
 u32 sm_frame_get_for_nic(struct sm_frames *f)
 {
@@ -136,6 +183,8 @@ u32 sm_frame_get_for_nic(struct sm_frames *f)
 			return SM_NO_FRAME;
 		}
 	}
+	if (unlikely(f->large_idle))
+		return sm_frame_get_large(f, SM_NIC);
 	return sm_frame_get(f, SM_NIC);
 }
 

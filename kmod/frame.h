@@ -2,11 +2,14 @@
 /*
  * frame.h - frames: the buffers that NIC, stack and application share
  *
- * A frame is one page. The port holds one reference to it for as long as the
- * port lives; TCP and the driver take and drop references of their own, so
- * a frame is idle exactly when its page has a single reference. That is also
- * why user space maps frames by page frame number: such a mapping takes no
- * references.
+ * A frame is one page, or, of the last ones, a compound page (a large frame). The port holds
+ * one reference to it for as long as the port lives; TCP and the driver take and drop references
+ * of their own, so a frame is idle exactly when its page has a single reference (one to
+ * a part of a compound page counts for all of it). That is also why user space maps
+ * frames by page frame number: such a mapping takes no references.
+ *
+ * A large frame has as many numbers as it has pages, so that the number tells where any
+ * frame is mapped. The first is its name; the others are SM_INSIDE for ever.
  *
  * All functions need the port's lock, which guards the whole table.
  */
@@ -36,6 +39,7 @@ enum sm_holder {
 	SM_NIC,		/* the NIC's receive ring */
 	SM_STACK,	/* a received packet, on its way up or in a socket's queue */
 	SM_SENDING,	/* the write that sync is making now */
+	SM_INSIDE,	/* no frame: a large one has begun before */
 	SM_HOLDERS
 };
 
@@ -49,7 +53,11 @@ struct sm_frame {
 struct sm_frames {
 	struct sm_frame *tab;
 	u32 n;
+	u32 small;		/* from here on they are large */
+	u32 large_size;		/* bytes in a large one */
 	u32 pool;		/* idle frames, last in first out: warm caches */
+	u32 large_pool;		/* likewise, large ones */
+	u32 large_idle;		/* how many these are */
 	u32 lent_head;		/* SM_FLIGHT and SM_STACK, oldest first */
 	u32 lent_tail;
 	u32 keep;		/* so many are not for the NIC: it would have them all */
@@ -57,9 +65,10 @@ struct sm_frames {
 	u32 held[SM_HOLDERS];	/* how many frames each holds */
 };
 
-int sm_frames_init(struct sm_frames *f, u32 n, u32 pool);
+int sm_frames_init(struct sm_frames *f, u32 n, u32 pool, u32 large, u32 large_size);
 void sm_frames_free(struct sm_frames *f);
 u32 sm_frame_get(struct sm_frames *f, enum sm_holder to);
+u32 sm_frame_get_large(struct sm_frames *f, enum sm_holder to);
 u32 sm_frame_get_for_nic(struct sm_frames *f);
 void sm_frame_put(struct sm_frames *f, u32 i);
 void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to);
@@ -69,7 +78,18 @@ void sm_frames_reap(struct sm_frames *f, u32 most);
 /* Whether there is one for the NIC, without looking for what has become idle */
 static inline bool sm_frames_for_nic(const struct sm_frames *f)
 {
-	return f->held[SM_POOL] > f->keep;
+	return f->large_idle || f->held[SM_POOL] > f->keep;
+}
+
+static inline bool sm_frame_is_large(const struct sm_frames *f, u32 i)
+{
+	return unlikely(i >= f->small);
+}
+
+/* Bytes in it, and at most what a slot can tell the length of */
+static inline u32 sm_frame_size(const struct sm_frames *f, u32 i)
+{
+	return sm_frame_is_large(f, i) ? min_t(u32, f->large_size, U16_MAX) : SM_FRAME_SIZE;
 }
 
 static inline void sm_frame_hold(struct sm_frames *f, u32 i, enum sm_holder to)

@@ -25,6 +25,8 @@ static void sm_info_constants(const struct sm_port *port, struct stackmap_info *
 	info->pool_bufs = reg->pool_bufs;
 	info->stall_us = reg->stall_us;
 	info->frames = reg->frames;
+	info->large_size = reg->large_size;
+	info->large_bufs = reg->large_bufs;
 }
 
 /* With the port's lock held */

@@ -26,6 +26,14 @@ static bool sm_ring_size_ok(u32 *slots)
 	       *slots <= STACKMAP_RING_MAX;
 }
 
+static bool sm_large_ok(const struct stackmap_register *reg)
+{
+	if (!reg->large_bufs)
+		return !reg->large_size;
+	return is_power_of_2(reg->large_size) && reg->large_size > SM_FRAME_SIZE &&
+	       reg->large_size <= STACKMAP_LARGE_MAX;
+}
+
 /* Check what the application asks for, fill in defaults and the layout */
 static int sm_register_check(struct stackmap_register *reg)
 {
@@ -33,7 +41,7 @@ static int sm_register_check(struct stackmap_register *reg)
 
 	if (reg->version != STACKMAP_ABI_VERSION)
 		return -EPROTONOSUPPORT;
-	if (reg->flags || memchr_inv(reg->reserved, 0, sizeof(reg->reserved)))
+	if (reg->flags || reg->reserved0 || memchr_inv(reg->reserved, 0, sizeof(reg->reserved)))
 		return -EINVAL;
 	if (!sm_ring_size_ok(&reg->rx_slots) || !sm_ring_size_ok(&reg->tx_slots))
 		return -EINVAL;
@@ -45,6 +53,10 @@ static int sm_register_check(struct stackmap_register *reg)
 		reg->pool_bufs = max(2048u, 2 * reg->tx_slots);
 	frames = (u64)reg->rx_slots + reg->tx_slots + reg->extra_bufs + reg->pool_bufs;
 	if (frames > STACKMAP_FRAMES_MAX)
+		return -EINVAL;
+	reg->large_first = frames;
+	frames += (u64)reg->large_bufs * (reg->large_size / SM_FRAME_SIZE);
+	if (!sm_large_ok(reg) || frames > STACKMAP_FRAMES_MAX)
 		return -EINVAL;
 
 	reg->frame_size = SM_FRAME_SIZE;
@@ -83,7 +95,8 @@ static int sm_port_alloc_memory(struct sm_port *port)
 	port->mem = __vmalloc(port->mem_size, SM_GFP_USER | __GFP_ZERO);
 	if (!port->mem)
 		return -ENOMEM;
-	err = sm_frames_init(&port->frames, reg->frames, reg->pool_bufs);
+	err = sm_frames_init(&port->frames, reg->large_first, reg->pool_bufs,
+			     reg->large_bufs, reg->large_size);
 	if (err)
 		return err;
 	err = sm_tx_init(port);
@@ -212,7 +225,7 @@ static const struct vm_operations_struct sm_vm_ops = {
 int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
 {
 	unsigned long addr = vma->vm_start;
-	size_t off;
+	size_t off, size;
 	int err;
 	u32 i;
 
@@ -226,9 +239,10 @@ int sm_port_mmap(struct sm_port *port, struct vm_area_struct *vma)
 		if (err)
 			return err;
 	}
-	for (i = 0; i < port->frames.n; i++, addr += PAGE_SIZE) {
+	for (i = 0; i < port->frames.n; i += size >> PAGE_SHIFT, addr += size) {
+		size = sm_frame_is_large(&port->frames, i) ? port->reg.large_size : PAGE_SIZE;
 		err = remap_pfn_range(vma, addr, page_to_pfn(port->frames.tab[i].page),
-				      PAGE_SIZE, vma->vm_page_prot);
+				      size, vma->vm_page_prot);
 		if (err)
 			return err;
 	}

@@ -144,7 +144,7 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb, u32 off,
 			   const u8 *data, u32 len, u32 *why)
 {
 	struct sm_frames *frames = &rx->port->frames;
-	struct page *page = virt_to_page(data);
+	struct page *page = virt_to_head_page(data);
 	struct stackmap_slot *slot;
 	u32 i, spare;
 
@@ -169,7 +169,7 @@ static u32 sm_rx_hand_over(struct sm_rx *rx, const struct sk_buff *skb, u32 off,
 	sm_frame_take_back(frames, i, SM_USER);
 	slot = sm_rx_slot(rx, STACKMAP_RX_DATA | STACKMAP_RX_HANDED, 0);
 	slot->buf = i;
-	slot->off = offset_in_page(data);
+	slot->off = data - (const u8 *)page_address(page);
 	slot->len = len;
 	rx->open = NULL;
 	rx->port->stats.rx_handed_bytes += len;
@@ -268,6 +268,7 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 {
 	struct sm_frames *frames = &rx->port->frames;
 	struct stackmap_slot *slot = rx->open;
+	u32 size;
 
 	if (!slot) {
 		if (sm_rx_enough(rx))
@@ -278,7 +279,8 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 			return 0;
 		rx->used = 0;
 	}
-	len = min_t(u32, len, SM_FRAME_SIZE - rx->used);
+	size = sm_frame_size(frames, rx->frame);
+	len = min_t(u32, len, size - rx->used);
 	if (unlikely(skb_copy_bits(skb, off, sm_frame_addr(frames, rx->frame) + rx->used,
 				   len))) {
 		rx->err = EFAULT;	/* device memory */
@@ -291,7 +293,7 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 	}
 	rx->used += len;
 	slot->len = rx->used;
-	rx->open = rx->used < SM_FRAME_SIZE ? slot : NULL;
+	rx->open = rx->used < size ? slot : NULL;
 	rx->port->stats.rx_copied_bytes += len;
 	rx->port->count.rx_copied[why] += len;
 	rx->ss->count.rx_copied += len;

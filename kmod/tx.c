@@ -137,8 +137,16 @@ static bool sm_tx_read(struct sm_port *port, const struct stackmap_slot *slot,
 	if (unlikely(s->flags & STACKMAP_TX_MEMORY))
 		return sm_tx_read_memory(port, slot, s);
 	s->frame = sm_frame_of_user(&port->frames, READ_ONCE(slot->buf));
-	return s->frame != SM_NO_FRAME && s->len && s->off + s->len <= SM_FRAME_SIZE &&
+	return s->frame != SM_NO_FRAME && s->len &&
+	       s->off + s->len <= sm_frame_size(&port->frames, s->frame) &&
 	       !(s->flags & ~SM_TX_PAYLOAD);
+}
+
+/* An idle frame to take the place of @frame: large for a large one, as what TCP does not take moves there */
+static u32 sm_tx_idle(struct sm_frames *f, u32 frame)
+{
+	return sm_frame_is_large(f, frame) ? sm_frame_get_large(f, SM_SENDING) :
+					     sm_frame_get(f, SM_SENDING);
 }
 
 /* Whether a slot with memory can go in the write that is collected; if so, it does */
@@ -203,7 +211,7 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 			break;
 		}
 		if (!(s->flags & STACKMAP_TX_KEEP) && !b->copy) {
-			s->idle = sm_frame_get(&port->frames, SM_SENDING);
+			s->idle = sm_tx_idle(&port->frames, s->frame);
 			if (s->idle == SM_NO_FRAME && b->n)
 				break;
 			b->copy = s->idle == SM_NO_FRAME;

@@ -78,9 +78,15 @@ struct stackmap_fdinfo;
  *	NIC by interrupts, [STACKMAP_STALL_MIN_US, STACKMAP_STALL_MAX_US];
  *	default 10000
  * @send_max: bytes that one connection may have queued and not yet given to
- *	TCP, [buffer size, 1 GiB]; default 65536
+ *	TCP, from what fits in the largest buffer up to 1 GiB; default 65536
  * @linger_ms: how long stackmap_conn_close() goes on trying to give what is
  *	queued to TCP, in milliseconds; default 60000
+ * @large_size: bytes in a large buffer, a power of two: more than stackmap_frame_size(), and at most
+ *	STACKMAP_LARGE_MAX; 0 without @large_bufs
+ * @large_bufs: so many besides the others, for the NIC to receive into: what comes in large pieces
+ *	is delivered in fewer slots. They come and go with receive slots, so that there should be
+ *	as many as receive slots, the NIC's ring, and those the program keeps together. A module
+ *	older than 0.2 has none: EINVAL
  * @reserved: must be 0, else EINVAL
  */
 struct stackmap_options {
@@ -91,7 +97,9 @@ struct stackmap_options {
 	uint32_t stall_us;
 	uint32_t send_max;
 	uint32_t linger_ms;
-	uint32_t reserved[9];
+	uint32_t large_size;
+	uint32_t large_bufs;
+	uint32_t reserved[7];
 };
 
 /* A list of connections: private */
@@ -273,10 +281,22 @@ stackmap_params(const struct stackmap_port *port)
 	return &port->reg;
 }
 
-/** stackmap_frame_size() - bytes in a buffer of the port */
+/** stackmap_frame_size() - bytes in a buffer of the port, and the least that any has */
 static inline uint32_t stackmap_frame_size(const struct stackmap_port *port)
 {
 	return port->frame_size;
+}
+
+/**
+ * stackmap_buf_size() - bytes in one buffer
+ * @port: the port
+ * @buf: a buffer of it
+ *
+ * Return: stackmap_frame_size(), or the options' large_size.
+ */
+static inline uint32_t stackmap_buf_size(const struct stackmap_port *port, uint32_t buf)
+{
+	return port->reg.large_bufs && buf >= port->reg.large_first ? port->reg.large_size : port->frame_size;
 }
 
 /**
@@ -514,7 +534,7 @@ int stackmap_wake(struct stackmap_port *port);
  * @port: the port
  * @buf: its number
  *
- * Return: its first byte, of stackmap_frame_size().
+ * Return: its first byte, of stackmap_buf_size().
  */
 static inline void *stackmap_buf(const struct stackmap_port *port, uint32_t buf)
 {

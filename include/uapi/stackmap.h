@@ -296,6 +296,7 @@ struct stackmap_accepted {
 #define STACKMAP_RING_MIN	16u
 #define STACKMAP_RING_MAX	16384u
 #define STACKMAP_FRAMES_MAX	262144u
+#define STACKMAP_LARGE_MAX	65536u
 #define STACKMAP_STALL_MIN_US	1000u
 #define STACKMAP_STALL_MAX_US	1000000u
 
@@ -320,13 +321,22 @@ struct stackmap_accepted {
  *	interrupts, in [STACKMAP_STALL_MIN_US, STACKMAP_STALL_MAX_US], 0 for
  *	10000. out: as used; the kernel rounds up to its clock tick
  * @nic: out: STACKMAP_NIC_*
- * @frame_size: out: bytes in a buffer
- * @frames: out: number of buffers
+ * @frame_size: out: bytes in a buffer that is no large one
+ * @frames: out: number of buffers. A large one has large_size / frame_size numbers, of which
+ *	the first is its name, and the others name nothing
  * @rx_off: out: where in the mapping the receive ring lies, in bytes
  * @tx_off: out: likewise the transmit ring
  * @extra_off: out: likewise an array of @extra_bufs __u32, the extra buffers
  * @frames_off: out: likewise buffer 0; buffer i is i * frame_size further on
  * @map_size: out: the size to mmap(), at offset 0, MAP_SHARED
+ * @large_size: in: bytes in a large buffer: a power of two, more than a page and at most
+ *	STACKMAP_LARGE_MAX; 0 with no @large_bufs
+ * @large_bufs: in: how many there are besides those above, to receive into: a packet of 64 KB is one or two
+ *	of them, and 17 of the others. They begin with the kernel, whose own driver gives them to the
+ *	NIC, and come in receive slots, for which each other buffer that a slot names is as good.
+ *	With their numbers the buffers are at most STACKMAP_FRAMES_MAX
+ * @large_first: out: the number of the first of them; they are the last buffers
+ * @reserved0: 0
  * @reserved: 0
  *
  * Needs CAP_NET_ADMIN and CAP_NET_RAW over the interface's network namespace
@@ -355,7 +365,11 @@ struct stackmap_register {
 	__u64 extra_off;
 	__u64 frames_off;
 	__u64 map_size;
-	__u64 reserved[4];
+	__u32 large_size;
+	__u32 large_bufs;
+	__u32 large_first;
+	__u32 reserved0;
+	__u64 reserved[2];
 };
 
 /* With STACKMAP_IOC_ATTACH */
@@ -601,7 +615,9 @@ struct stackmap_info {
 	__u32 pool_bufs;
 	__u32 stall_us;
 	__u32 frames;
-	__u64 reserved[2];
+	__u32 large_size;
+	__u32 large_bufs;
+	__u64 reserved[1];
 	struct stackmap_stats stats;
 };
 

@@ -2,9 +2,9 @@
 /*
  * rx.c - from the receive ring to the stack
  *
- * Every receive buffer is one page: a frame of the port that owns the queue, or
- * a page of the driver's own when nobody does or the port has no idle frame
- * left. The device's header and the packet's first bytes are copied once into
+ * Every receive buffer is one page, perhaps a compound one: a frame of the port that owns the
+ * queue, a large one if it has such, or a page of the driver's own when nobody does or the
+ * port has no idle frame left. The device's header and the packet's first bytes are copied once into
  * the skb's head, which no application can see, and parsed there; payload stays
  * where it is and becomes a page fragment. The frame is marked as the stack's
  * then, and ../rx.c hands it over to the application, or the reaper finds it idle.
@@ -19,6 +19,7 @@
 #include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/sizes.h>
 #include <linux/tcp.h>
 #include <net/busy_poll.h>
 
@@ -36,9 +37,15 @@ static u32 sm_virtio_frame_of(const struct sm_virtio_pair *p, struct page *page)
 	return p->nic ? sm_frame_of_page(p->nic->frames, page) : SM_NO_FRAME;
 }
 
+/* How much of a buffer the device is told of. (A slot cannot tell of 64 KB) */
+static u32 sm_virtio_room(struct page *page)
+{
+	return min_t(u32, page_size(page), SZ_64K - SMP_CACHE_BYTES);
+}
+
 static int sm_virtio_post(struct sm_virtio_pair *p, struct page *page)
 {
-	sg_set_page(&p->rx_sg, page, PAGE_SIZE, 0);
+	sg_set_page(&p->rx_sg, page, sm_virtio_room(page), 0);
 	p->rx_unrung++;
 	return virtqueue_add_inbuf(p->rvq, &p->rx_sg, 1, page, GFP_ATOMIC);
 }
@@ -203,7 +210,11 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
 {
 	u32 i = sm_virtio_frame_of(p, page);
 
-	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, off, len, PAGE_SIZE);
+	/*
+	 * A large frame is charged to its owner, as all are; the socket is for what it uses of it,
+	 * or a few packets of an MTU would fill it
+	 */
+	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, off, len, PAGE_ALIGN(off + len));
 	if (i != SM_NO_FRAME) {
 		sm_frame_lend(p->nic->frames, i, SM_STACK);
 		/* The application can write to it: nobody may decrypt in place */
@@ -218,12 +229,14 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
  * Whether a buffer may go back into the ring. What was a frame of an owner that is
  * gone may not: it is charged to who that was. And an ordinary page makes
  * way for a frame while the port has an idle one, as payload that hits it has to be
- * copied. ACKs would keep either in the ring for good.
+ * copied; and a frame for a large one. ACKs would keep any of them in the ring for good.
  */
 static bool sm_virtio_reusable(const struct sm_virtio_pair *p, struct page *page)
 {
-	if (sm_virtio_frame_of(p, page) != SM_NO_FRAME)
-		return true;
+	u32 i = sm_virtio_frame_of(p, page);
+
+	if (i != SM_NO_FRAME)
+		return sm_frame_is_large(p->nic->frames, i) || likely(!p->nic->frames->large_idle);
 	return page_private(page) == SM_PAGE_RING &&
 	       !(p->nic && sm_frames_for_nic(p->nic->frames));
 }
@@ -231,9 +244,7 @@ static bool sm_virtio_reusable(const struct sm_virtio_pair *p, struct page *page
 /* Put a buffer back of which nothing is used any more; or the refill puts another there */
 static void sm_virtio_recycle(struct sm_virtio_pair *p, struct page *page)
 {
-	if (unlikely(!sm_virtio_reusable(p, page)))
-		put_page(page);
-	else if (unlikely(sm_virtio_post(p, page)))
+	if (unlikely(!sm_virtio_reusable(p, page) || sm_virtio_post(p, page)))
 		sm_virtio_unpost(p, page);
 }
 
@@ -248,7 +259,7 @@ static bool sm_virtio_merge(struct sm_virtio_pair *p, struct sk_buff *skb, u32 m
 		if (unlikely(!page))
 			return false;
 		if (unlikely(!skb || skb_shinfo(skb)->nr_frags == MAX_SKB_FRAGS ||
-			     !len || len > PAGE_SIZE)) {
+			     !len || len > sm_virtio_room(page))) {
 			sm_virtio_recycle(p, page);
 			skb = NULL;
 			continue;
@@ -267,7 +278,7 @@ static struct sk_buff *sm_virtio_packet(struct sm_virtio_pair *p, struct page *p
 	struct sk_buff *skb;
 	u32 more = 0, head;
 
-	if (unlikely(len < dev->hdr_len + ETH_HLEN || len > PAGE_SIZE)) {
+	if (unlikely(len < dev->hdr_len + ETH_HLEN || len > sm_virtio_room(page))) {
 		trace_stackmap_drop(dev->netdev, p->index, STACKMAP_DROP_LENGTH, len);
 		sm_virtio_recycle(p, page);
 		return NULL;

@@ -133,11 +133,15 @@ static void fill_one(struct app *app, struct conn *c)
 	while (at < c->end && !c->blocked && app->sm.tx_head != app->sm.tx->tail) {
 		uint32_t i = app->sm.tx_head;
 		struct stackmap_slot *s = &app->sm.tx->slots[i];
+		uint32_t size = sm_buf_size(&app->sm, s->buf);
 		size_t n = c->end - at;
 
-		s->off = rnd(&app->rng) % 4 ? 0 : rnd(&app->rng) % 4096;
-		if (n > app->sm.reg.frame_size - s->off)
-			n = app->sm.reg.frame_size - s->off;
+		/* A slot cannot tell of all of 64 KB */
+		if (size > UINT16_MAX)
+			size = UINT16_MAX;
+		s->off = rnd(&app->rng) % 4 ? 0 : rnd(&app->rng) % size;
+		if (n > size - s->off)
+			n = size - s->off;
 		if (n > 1 && rnd(&app->rng) % 8 == 0)
 			n = 1 + rnd(&app->rng) % n;
 		s->fd = c->fd;
@@ -234,7 +238,7 @@ static void take(struct app *app, const struct stackmap_slot *s, int *last_fd)
 
 	CHECKF(s->fd >= 0 && s->fd < APP_FDS, "fd %d", s->fd);
 	CHECK(s->buf < app->sm.reg.frames);
-	CHECK((unsigned int)s->off + s->len <= app->sm.reg.frame_size);
+	CHECK((unsigned int)s->off + s->len <= sm_buf_size(&app->sm, s->buf));
 	c = app->conn[s->fd];
 	if (!c || c->gen != s->gen) {
 		app->stale++;
@@ -348,7 +352,7 @@ void app_end(struct app *app)
 	sm_settle(&app->sm);
 	st = sm_info(&app->sm).stats;
 	EQ(st.frames_user, app->sm.reg.rx_slots + app->sm.reg.tx_slots + app->sm.reg.extra_bufs);
-	EQ(st.frames_pool + st.frames_nic, app->sm.reg.pool_bufs);
+	EQ(st.frames_pool + st.frames_nic, app->sm.reg.pool_bufs + app->sm.reg.large_bufs);
 	sm_close(&app->sm);
 	free(app->placed);
 	free(app);

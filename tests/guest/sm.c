@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -52,7 +53,12 @@ struct stackmap_register sm_reg(const char *ifname, uint32_t slots)
 		.rx_slots = slots,
 		.tx_slots = slots,
 	};
+	const char *large = getenv("SM_LARGE");
 
+	if (large && *large) {
+		reg.large_size = atoi(large);
+		reg.large_bufs = slots ? 2 * slots : 512;
+	}
 	return reg;
 }
 
@@ -115,8 +121,7 @@ void sm_settle(struct sm *sm)
 	do {
 		sm_try_sync(sm->fd, 0, 0);
 		s = sm_info(sm).stats;
-		EQ(s.frames_user + s.frames_pool + s.frames_flight + s.frames_nic,
-		   sm->reg.frames);
+		EQ(s.frames_user + s.frames_pool + s.frames_flight + s.frames_nic, sm_buffers(sm));
 		if (!s.frames_flight)
 			return;
 		each_cpu_receives();
@@ -257,7 +262,7 @@ void sm_read(struct sm *sm, int fd, void *to, uint32_t len, int ms)
 		EQ(s->fd, fd);
 		EQ(s->flags & ~STACKMAP_RX_HANDED, STACKMAP_RX_DATA);
 		CHECK(s->len > 0 && s->len <= len);
-		CHECK(s->off + s->len <= sm->reg.frame_size);
+		CHECK(s->off + s->len <= sm_buf_size(sm, s->buf));
 		memcpy(to, sm_buf(sm, s->buf) + s->off, s->len);
 		to = (char *)to + s->len;
 		len -= s->len;
@@ -351,7 +356,7 @@ void sm_account(struct sm *sm, uint32_t user)
 {
 	struct stackmap_stats s = sm_info(sm).stats;
 
-	EQ(s.frames_user + s.frames_pool + s.frames_flight + s.frames_nic, sm->reg.frames);
+	EQ(s.frames_user + s.frames_pool + s.frames_flight + s.frames_nic, sm_buffers(sm));
 	EQ(s.frames_user, user);
 }
 

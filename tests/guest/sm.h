@@ -27,6 +27,7 @@ struct sm {
 
 int sm_open(void);
 int sm_ports(void);
+/* With large buffers where the environment says so: SM_LARGE=BYTES */
 struct stackmap_register sm_reg(const char *ifname, uint32_t slots);
 void sm_new(struct sm *sm, const struct stackmap_register *reg);
 void sm_new_small(struct sm *sm, uint32_t slots);
@@ -70,6 +71,18 @@ uint32_t sm_return(struct sm *sm, uint32_t buf, int *err);
 void sm_account(struct sm *sm, uint32_t user);
 /* Send and fail unless taken */
 void sm_send(struct sm *sm, int fd, const void *from, uint32_t len);
+
+/* Bytes in a buffer */
+static inline uint32_t sm_buf_size(const struct sm *sm, uint32_t buf)
+{
+	return sm->reg.large_bufs && buf >= sm->reg.large_first ? sm->reg.large_size : sm->reg.frame_size;
+}
+
+/* How many buffers there are: a large one has several numbers */
+static inline uint32_t sm_buffers(const struct sm *sm)
+{
+	return sm->reg.large_bufs ? sm->reg.large_first + sm->reg.large_bufs : sm->reg.frames;
+}
 
 static inline uint8_t *sm_buf(const struct sm *sm, uint32_t buf)
 {

@@ -256,7 +256,8 @@ static void bytes_exact(uint32_t most)
 	by_grants(&sm, l, few(600000), most);
 	handed = sm_info(&sm).stats.rx_handed_bytes - handed;
 	tap_note("%llu bytes handed over", (unsigned long long)handed);
-	CHECK(!own || handed > (unsigned int)few(20000));
+	/* (Credit ends in the middle of a large buffer nearly always) */
+	CHECK(!own || sm.reg.large_bufs || handed > (unsigned int)few(20000));
 	sm_settle(&sm);
 	sm_account(&sm, 512);
 	close(l);

@@ -174,7 +174,7 @@ TEST(rx_slot_wrong_buffer, 20)
 		}
 		st = sm_info(&sm).stats;
 		EQ(st.frames_user + st.frames_pool + st.frames_flight + st.frames_nic,
-		   sm.reg.frames);
+		   sm_buffers(&sm));
 	}
 	/* Its own buffers are still its own */
 	for (i = 0; i < 16; i++)
@@ -379,7 +379,7 @@ static void hostile(uint32_t slots, uint32_t seed, int ms, bool by_poll)
 	/* On another processor it may leave no head that is right for long */
 	CHECK(failed > 10 && (synced > few(11) || sysconf(_SC_NPROCESSORS_ONLN) > 1));
 	st = sm_info(&sm).stats;
-	EQ(st.frames_user + st.frames_pool + st.frames_flight + st.frames_nic, sm.reg.frames);
+	EQ(st.frames_user + st.frames_pool + st.frames_flight + st.frames_nic, sm_buffers(&sm));
 	sm_close(&sm);
 	/* The NIC is an ordinary one */
 	ask(&a, "ping %s 3 100", here->guest4);

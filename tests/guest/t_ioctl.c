@@ -66,8 +66,9 @@ TEST(register_wrong, 20)
 	REG_FAILS(version, STACKMAP_ABI_VERSION + 1, EPROTONOSUPPORT);
 	REG_FAILS(flags, 1, EINVAL);
 	REG_FAILS(flags, 0x80000000, EINVAL);
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 2; i++)
 		REG_FAILS(reserved[i], 1, EINVAL);
+	REG_FAILS(reserved0, 1, EINVAL);
 	REG_FAILS(ifindex, 0, ENODEV);
 	REG_FAILS(ifindex, 12345, ENODEV);
 	REG_FAILS(ifindex, UINT32_MAX, ENODEV);
@@ -333,7 +334,7 @@ TEST(info_wrong, 10)
 	info.version = 2;
 	FAILS(ioctl(fd, STACKMAP_IOC_INFO, &info), EPROTONOSUPPORT);
 	info.version = STACKMAP_ABI_VERSION;
-	info.reserved[1] = 1;
+	info.reserved[0] = 1;
 	FAILS(ioctl(fd, STACKMAP_IOC_INFO, &info), EINVAL);
 	sm_close(&sm);
 }

@@ -520,6 +520,15 @@ static void lock_little(void *arg)
 	/* And all of it is given back */
 	sm_new(&sm, &two);
 	sm_close(&sm);
+	/* Large buffers count with all of their pages */
+	two.pool_bufs = 16;
+	two.large_size = 65536;
+	two.large_bufs = 64;
+	register_fails(&two, ENOBUFS);
+	two.large_bufs = 32;
+	sm_new(&sm, &two);
+	CHECK(sm_detail(&sm).memory >= 32 * 65536 + 2 * 64 * 4096);
+	sm_close(&sm);
 }
 
 TEST(limit_memlock, 20)

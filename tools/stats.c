@@ -61,6 +61,12 @@ static void print_times(const char *what, const __u64 times[STACKMAP_TIMES])
 		       (double)most / 1e3);
 }
 
+/* A large one has a number for each page, the others have one */
+static uint32_t buffers(const struct stackmap_info *info)
+{
+	return info->frames - info->large_bufs * (info->large_size / 4096) + info->large_bufs;
+}
+
 static void print_counters(const struct stackmap_detail *d)
 {
 	const struct stackmap_info *info = &d->info;
@@ -68,8 +74,10 @@ static void print_counters(const struct stackmap_detail *d)
 
 	print_port(info);
 	printf("\n  slots %u receive, %u transmit; buffers %u: %u extra, %u pool; stall %u us\n",
-	       info->rx_slots, info->tx_slots, info->frames, info->extra_bufs, info->pool_bufs,
+	       info->rx_slots, info->tx_slots, buffers(info), info->extra_bufs, info->pool_bufs,
 	       info->stall_us);
+	if (info->large_bufs)
+		printf("  %u large buffers, of %u bytes\n", info->large_bufs, info->large_size);
 	for (i = 0; i < counters_n; i++)
 		printf("  %-16s %16llu  %s\n", counters[i].name,
 		       (unsigned long long)counter_value(&info->stats, &counters[i]), counters[i].about);
@@ -135,12 +143,13 @@ static json_t *port_json(const struct stackmap_detail *d)
 				    json_integer((json_int_t)counter_value(&info->stats, &counters[i])));
 	/* Two digits */
 	json_object_set_new(stats, "average_batch", json_real((double)(long)(look_batch(&info->stats) * 100 + 0.5) / 100));
-	return json_pack("{s:o,s:i,s:i,s:s,s:i,s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:o,s:o}",
+	return json_pack("{s:o,s:i,s:i,s:s,s:i,s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:o,s:o}",
 			 "interface", json_text(if_name(info->ifindex, name)), "ifindex", info->ifindex,
 			 "queue", info->queue, "nic", nic_name(info->nic), "pid", info->pid,
 			 "program", json_text(program_name(info->pid, comm)), "rx_ring_slots", info->rx_slots,
 			 "tx_ring_slots", info->tx_slots, "extra_bufs", info->extra_bufs, "pool_bufs", info->pool_bufs,
-			 "stall_us", info->stall_us, "frames", info->frames, "stats", stats,
+			 "stall_us", info->stall_us, "frames", info->frames, "large_bufs", info->large_bufs,
+			 "large_size", info->large_size, "stats", stats,
 			 "detail", detail_json(d));
 }
 

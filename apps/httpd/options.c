@@ -13,9 +13,10 @@
 
 #define KEPT_BUFS	(1 + HTTP_PERSIST_COUNT)	/* what reply_init() takes */
 #define SPARE_BUFS	1024
+#define LARGE_MIN	8192
 #define SPIN_ALWAYS_US	10000	/* a look at the clock and for signals so often */
 
-enum { REUSEPORT = 256, BINARY, SPIN, IDLE, TAKEOVER, DESCRIPTORS, RX_SLOTS, TX_SLOTS, EXTRA, POOL, STALL };
+enum { REUSEPORT = 256, BINARY, SPIN, IDLE, TAKEOVER, DESCRIPTORS, RX_SLOTS, TX_SLOTS, EXTRA, POOL, LARGE, LARGE_SIZE, STALL };
 
 static const struct option options[] = {
 	{ "interface", required_argument, NULL, 'i' },
@@ -35,6 +36,8 @@ static const struct option options[] = {
 	{ "tx-slots", required_argument, NULL, TX_SLOTS },
 	{ "extra-bufs", required_argument, NULL, EXTRA },
 	{ "pool-bufs", required_argument, NULL, POOL },
+	{ "large-bufs", required_argument, NULL, LARGE },
+	{ "large-size", required_argument, NULL, LARGE_SIZE },
 	{ "stall-us", required_argument, NULL, STALL },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -65,6 +68,8 @@ static const char usage[] =
 	"      --tx-slots N      slots in the transmit ring, a power of two (1024)\n"
 	"      --extra-bufs N    spare buffers (1028)\n"
 	"      --pool-bufs N     buffers that may wait for their acknowledgement (the kernel's choice)\n"
+	"      --large-bufs N    large buffers besides, to receive large bodies into (0)\n"
+	"      --large-size N    bytes in one of those: 8192, 16384, 32768 or 65536 (65536)\n"
 	"      --stall-us USEC   without a sync for so long the NIC is back on interrupts (10000)\n"
 	"  -h, --help            show this\n"
 	"  -V, --version         show the version\n"
@@ -199,6 +204,15 @@ static int take(int opt, struct settings *set)
 		return number32("--extra-bufs", KEPT_BUFS, STACKMAP_FRAMES_MAX, &sm->extra_bufs);
 	case POOL:
 		return number32("--pool-bufs", 1, STACKMAP_FRAMES_MAX, &sm->pool_bufs);
+	case LARGE:
+		return number32("--large-bufs", 1, STACKMAP_FRAMES_MAX, &sm->large_bufs);
+	case LARGE_SIZE:
+		if (number32("--large-size", LARGE_MIN, STACKMAP_LARGE_MAX, &sm->large_size))
+			return -1;
+		if (!(sm->large_size & (sm->large_size - 1)))
+			return 0;
+		fputs("stackmap-httpd: --large-size takes a power of two\n", stderr);
+		return -1;
 	default:	/* STALL */
 		return number32("--stall-us", STACKMAP_STALL_MIN_US, STACKMAP_STALL_MAX_US,
 				&sm->stall_us);
@@ -211,6 +225,10 @@ static int check(const struct settings *set)
 	if (set->root && (set->has_size || set->binary)) {
 		fprintf(stderr, "stackmap-httpd: --%s and --root exclude each other: give one\n",
 			set->binary ? "binary" : "size");
+		return -1;
+	}
+	if (set->options.large_size && !set->options.large_bufs) {
+		fputs("stackmap-httpd: --large-size is of no use without --large-bufs\n", stderr);
 		return -1;
 	}
 	if (set->binary && !set->size) {
@@ -263,5 +281,7 @@ int options_parse(int argc, char **argv, struct settings *set)
 		set->options.send_max = QUEUED_MAX;
 	if (!set->nqueues)
 		set->nqueues = 1;	/* 0 */
+	if (set->options.large_bufs && !set->options.large_size)
+		set->options.large_size = STACKMAP_LARGE_MAX;
 	return check(set);
 }

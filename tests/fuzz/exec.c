@@ -162,6 +162,10 @@ static int call_register(const struct op *op)
 	reg.extra_bufs = c >> 4 & 31;
 	reg.pool_bufs = c & 0x200 ? 1 + (c >> 10 & 7) : 16 + (c >> 9 & 127);
 	reg.stall_us = c & 0x4000 ? 1000 : 0;
+	if (c & 0x10000) {
+		reg.large_bufs = 1 + (c >> 17 & 63);
+		reg.large_size = 8192 << (c >> 23 & 3);
+	}
 	if ((op->b & 0xf0) == 0x10)
 		((uint32_t *)&reg)[c % (sizeof(reg) / 4)] = c * 2654435761u;
 	if ((op->b & 0xf0) == 0x20)

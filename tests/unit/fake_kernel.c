@@ -198,6 +198,11 @@ static unsigned char *frame(uint32_t buf)
 	return fk.frames + (size_t)buf * fk.reg.frame_size;
 }
 
+static uint32_t size_of(uint32_t buf)
+{
+	return fk.reg.large_bufs && buf >= fk.reg.large_first ? fk.reg.large_size : fk.reg.frame_size;
+}
+
 /* Whether TCP refers to a buffer */
 static bool busy(uint32_t buf)
 {
@@ -374,7 +379,7 @@ static int check_slot(const struct stackmap_slot *slot)
 		if (slot->flags != STACKMAP_TX_ACKED)
 			return violation(EINVAL);
 	} else if (slot->buf >= fk.reg.frames || fk.ours[slot->buf] ||
-		   slot->off + slot->len > fk.reg.frame_size) {
+		   slot->off + slot->len > size_of(slot->buf)) {
 		return violation(EINVAL);
 	}
 	if (!sock || !sock->attached)
@@ -561,7 +566,7 @@ static bool deliver_payload(struct fk_sock *sock)
 			slot->flags |= STACKMAP_RX_HANDED;
 			slot->off = (uint16_t)fk_rand(fk.reg.frame_size / 2);
 		}
-		cap = fk.reg.frame_size - slot->off;
+		cap = size_of(slot->buf) - slot->off;
 		n = sock->in.len - sock->in_done;
 		if (n > cap)
 			n = cap;
@@ -717,8 +722,9 @@ static int do_register(struct stackmap_register *reg)
 	if (!reg->pool_bufs)
 		reg->pool_bufs = fk.pool;
 	reg->frame_size = fk.frame_size;
-	reg->frames = reg->rx_slots + reg->tx_slots + reg->extra_bufs +
-		      reg->pool_bufs;
+	reg->large_first = reg->rx_slots + reg->tx_slots + reg->extra_bufs +
+			   reg->pool_bufs;
+	reg->frames = reg->large_first + reg->large_bufs * (reg->large_size / reg->frame_size);
 	reg->rx_off = 0;
 	reg->tx_off = sizeof(struct stackmap_ring) +
 		      reg->rx_slots * sizeof(struct stackmap_slot);
@@ -744,10 +750,13 @@ static int do_register(struct stackmap_register *reg)
 	fk.ours = must(__real_calloc(reg->frames, sizeof(*fk.ours)));
 	fk.idle = must(__real_calloc(reg->frames, sizeof(*fk.idle)));
 	fk.idles = 0;
-	for (; buf < reg->frames; buf++) {
+	for (; buf < reg->large_first; buf++) {
 		fk.ours[buf] = true;
 		fk.idle[fk.idles++] = buf;
 	}
+	/* (Large ones are never idle here: a test that wants one takes it) */
+	for (; buf < reg->frames; buf++)
+		fk.ours[buf] = true;
 	return 0;
 }
 

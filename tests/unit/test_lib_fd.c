@@ -102,6 +102,8 @@ static void test_options(void **state)
 		offsetof(struct stackmap_options, extra_bufs),
 		offsetof(struct stackmap_options, pool_bufs),
 		offsetof(struct stackmap_options, stall_us),
+		offsetof(struct stackmap_options, large_size),
+		offsetof(struct stackmap_options, large_bufs),
 	};
 	struct stackmap_options opt = { 0 }, same = {
 		.rx_slots = SLOTS, .tx_slots = SLOTS, .pool_bufs = 32, .stall_us = 5000,

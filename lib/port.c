@@ -17,6 +17,9 @@
 
 static const struct stackmap_options defaults;
 
+/* Programs have their own: what gets a name there was reserved (docs/abi.md) */
+_Static_assert(sizeof(struct stackmap_options) == 64, "another size needs another soname");
+
 static int check_reserved(const struct stackmap_options *opt)
 {
 	size_t i;

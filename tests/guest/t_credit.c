@@ -215,7 +215,7 @@ static void by_grants(struct sm *sm, int l, uint32_t total, uint32_t most)
 			memcpy(all + got, sm_buf(sm, s->buf) + s->off, s->len);
 			CHECK(pat_is(all + got, 9, got, s->len));
 			got += s->len;
-			memset(sm_buf(sm, s->buf), 0xee, 4096);
+			memset(sm_buf(sm, s->buf), 0xee, sm_buf_size(sm, s->buf));
 		}
 	}
 	while (sent < total) {

@@ -331,6 +331,60 @@ TEST_NIC(large_charged, 30)
 	app_end(app);
 }
 
+/* Credit ends within a large buffer: that part is copied, and the rest is handed over when it may be, from where it lies */
+TEST_NIC(large_rest, 60)
+{
+	struct stackmap_register reg = large_reg(here->ifname, 256, LARGE, 1024);
+	uint32_t total = 20000, got = 0, beyond = 0;
+	struct stackmap_slot *s;
+	uint8_t *all;
+	struct app *app;
+	struct sm *sm;
+	struct ask a;
+	int port, l, fd, n = 0;
+
+	app = app_new(&reg);
+	if (app->sm.reg.nic != STACKMAP_NIC_VIRTIO)
+		tap_skip("for the module's own driver");
+	port = app_listen(app, here->guest4);
+	app->spin = true;
+	turn_ring(app, port);
+	sm = &app->sm;
+	all = malloc(total);
+	l = try_listen(here->guest4, 0);
+	CHECK(all && l >= 0);
+	ask(&a, "pieces %s %d 9 %u 1 0", here->guest4, port_of(l), total);
+	fd = accept4(l, NULL, NULL, SOCK_NONBLOCK);
+	CHECK(fd >= 0);
+	sm_attach(sm, fd, 0);
+	sm_credit(sm, fd, 0);
+	close(l);
+	while (ioctl(fd, SIOCINQ, &n) || n < (int)total)
+		sm_sync(sm, 1000);
+	/* By 6000: within the first page but for the first time */
+	while (got < total) {
+		sm_request(sm, fd, STACKMAP_TX_CREDIT, got < 12000 ? 6000 : UINT64_MAX);
+		sm_sync(sm, 1000);
+		for (; (s = sm_peek(sm)); sm_next(sm)) {
+			EQ(s->flags & ~STACKMAP_RX_HANDED, STACKMAP_RX_DATA);
+			CHECK(pat_is(sm_buf(sm, s->buf) + s->off, 9, got, s->len));
+			memcpy(all + got, sm_buf(sm, s->buf) + s->off, s->len);
+			got += s->len;
+			if (s->flags & STACKMAP_RX_HANDED && s->off >= 4096)
+				beyond += s->len;
+		}
+	}
+	/* (With the first page's part copied) */
+	CHECK(beyond > 0);
+	sm_send(sm, fd, all, total);
+	CHECK(!shutdown(fd, SHUT_WR));
+	while (!ask_done(&a))
+		sm_sync(sm, 1000);
+	close(fd);
+	free(all);
+	app_end(app);
+}
+
 /* What is queued of an echo, and the rest of it, by ordinary calls */
 static void finish(struct conn *c)
 {

@@ -237,6 +237,26 @@ static u32 sm_rx_frame(struct sm_rx *rx, struct stackmap_slot *slot)
 	return idle;
 }
 
+/* The same for @len bytes: an idle large one, if they are more than fit in the one that the slot names */
+static u32 sm_rx_frame_for(struct sm_rx *rx, struct stackmap_slot *slot, u32 len)
+{
+	struct sm_frames *frames = &rx->port->frames;
+	u32 named, large;
+
+	if (likely(len <= SM_FRAME_SIZE || !frames->large_idle))
+		return sm_rx_frame(rx, slot);
+	named = sm_frame_of_user(frames, READ_ONCE(slot->buf));
+	if (named == SM_NO_FRAME || sm_frame_is_large(frames, named))
+		return sm_rx_frame(rx, slot);
+	large = sm_frame_get_large(frames, SM_USER);
+	if (sm_frame_is_idle(frames, named))
+		sm_frame_put(frames, named);
+	else
+		sm_frame_lend(frames, named, SM_FLIGHT);
+	slot->buf = large;
+	return large;
+}
+
 /**
  * sm_rx_accepted() - deliver a slot that tells of a new connection
  * @ss: the connection
@@ -274,7 +294,7 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 		if (sm_rx_enough(rx))
 			return 0;
 		slot = &rx->port->rx.shared->slots[rx->port->rx.tail];
-		rx->frame = sm_rx_frame(rx, slot);
+		rx->frame = sm_rx_frame_for(rx, slot, len);
 		if (unlikely(rx->frame == SM_NO_FRAME))
 			return 0;
 		rx->used = 0;

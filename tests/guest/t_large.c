@@ -169,6 +169,35 @@ TEST_NIC(large_few_slots, 60)
 	}
 }
 
+/* With a stock driver all is copied, and what is more than a page comes in large buffers, too */
+TEST_NIC(large_copied, 60)
+{
+	struct stackmap_register reg = large_reg(here->ifname, 64, 65536, 128);
+	struct stackmap_stats before, st;
+	struct app *app;
+	struct ask a;
+	int port;
+
+	app = app_new(&reg);
+	if (app->sm.reg.nic != STACKMAP_NIC_NAPI)
+		tap_skip("for a stock driver");
+	port = app_listen(app, here->guest4);
+	app->spin = true;
+	ask(&a, "pieces %s %d 4 65536 20 0", here->guest4, port);
+	app_run(app, &a, 20);
+	before = sm_info(&app->sm).stats;
+	ask(&a, "pieces %s %d 4 65536 20 0", here->guest4, port);
+	app_run(app, &a, 20);
+	/* What is short stays in pages */
+	ask(&a, "pieces %s %d 4 1000 20 0", here->guest4, port);
+	app_run(app, &a, 20);
+	st = sm_info(&app->sm).stats;
+	EQ(st.rx_copied_bytes - before.rx_copied_bytes, 20 * 66536);
+	CHECKF(st.rx_slots - before.rx_slots <= 20 * 6 + 20 + 10, "%llu slots",
+	       (unsigned long long)(st.rx_slots - before.rx_slots));
+	app_end(app);
+}
+
 /* Odd pieces and sizes, both ways, with rings that are always full, and few large ones: all arrives */
 static void mixed(uint32_t size, uint32_t n, uint32_t slots)
 {

@@ -65,6 +65,7 @@ int sm_frames_init(struct sm_frames *f, u32 n, u32 pool, u32 large, u32 large_si
 	f->lent_head = SM_NO_FRAME;
 	f->lent_tail = SM_NO_FRAME;
 	f->keep = min(pool / 4, SM_KEEP);
+	f->large_keep = min(large / 4, SM_KEEP);
 	while (f->n < end) {
 		bool killed = fatal_signal_pending(current);
 		u32 i = f->n;
@@ -130,8 +131,16 @@ u32 sm_frame_get_large(struct sm_frames *f, enum sm_holder to)
 {
 	u32 i = f->large_pool;
 
-	if (i == SM_NO_FRAME)
-		return i;
+	if (unlikely(i == SM_NO_FRAME)) {
+		if (f->dry)
+			return i;
+		sm_frames_reap(f, 256);
+		i = f->large_pool;
+		if (i == SM_NO_FRAME) {
+			f->dry = true;
+			return i;
+		}
+	}
 	f->large_pool = f->tab[i].next;
 	f->large_idle--;
 	sm_frame_hold(f, i, to);
@@ -169,7 +178,7 @@ u32 sm_frame_get(struct sm_frames *f, enum sm_holder to)
  * sm_frame_get_for_nic() - take an idle frame for the receive ring, a large one if there is one
  * @f: the table
  *
- * Return: as sm_frame_get(). A few that are not large are left for others, as the ring gives
+ * Return: as sm_frame_get(). A few of each kind are left for others, as the ring gives
  * nothing back before a packet comes.
  */
 u32 sm_frame_get_for_nic(struct sm_frames *f)
@@ -183,7 +192,7 @@ u32 sm_frame_get_for_nic(struct sm_frames *f)
 			return SM_NO_FRAME;
 		}
 	}
-	if (unlikely(f->large_idle))
+	if (sm_large_for_nic(f))
 		return sm_frame_get_large(f, SM_NIC);
 	return sm_frame_get(f, SM_NIC);
 }

@@ -61,6 +61,7 @@ struct sm_frames {
 	u32 lent_head;		/* SM_FLIGHT and SM_STACK, oldest first */
 	u32 lent_tail;
 	u32 keep;		/* so many are not for the NIC: it would have them all */
+	u32 large_keep;		/* likewise, large ones */
 	bool dry;		/* none was idle when last looked: do not look again in this round */
 	u32 held[SM_HOLDERS];	/* how many frames each holds */
 };
@@ -75,10 +76,16 @@ void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to);
 void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to);
 void sm_frames_reap(struct sm_frames *f, u32 most);
 
-/* Whether there is one for the NIC, without looking for what has become idle */
+/* Whether there is a large one for the NIC, without looking for what has become idle */
+static inline bool sm_large_for_nic(const struct sm_frames *f)
+{
+	return unlikely(f->large_idle > f->large_keep);
+}
+
+/* The same of any */
 static inline bool sm_frames_for_nic(const struct sm_frames *f)
 {
-	return f->large_idle || f->held[SM_POOL] > f->keep;
+	return sm_large_for_nic(f) || f->held[SM_POOL] - f->large_idle > f->keep;
 }
 
 static inline bool sm_frame_is_large(const struct sm_frames *f, u32 i)
@@ -86,10 +93,10 @@ static inline bool sm_frame_is_large(const struct sm_frames *f, u32 i)
 	return unlikely(i >= f->small);
 }
 
-/* Bytes in it, and at most what a slot can tell the length of */
+/* Bytes in it. (A slot cannot tell of all 64 KB) */
 static inline u32 sm_frame_size(const struct sm_frames *f, u32 i)
 {
-	return sm_frame_is_large(f, i) ? min_t(u32, f->large_size, U16_MAX) : SM_FRAME_SIZE;
+	return sm_frame_is_large(f, i) ? f->large_size : SM_FRAME_SIZE;
 }
 
 static inline void sm_frame_hold(struct sm_frames *f, u32 i, enum sm_holder to)

@@ -142,7 +142,7 @@ int sm_limits_room(unsigned long pages)
  * sm_reserve_need() - what TCP charges for a write at most
  * @sk: the socket
  * @bytes: its length
- * @slots: in how many pieces, each of which is a fragment
+ * @slots: in how many fragments at most
  *
  * Return: bytes.
  */

@@ -326,10 +326,15 @@ static int __init sm_init(void)
 	err = sm_virtio_init();
 	if (err)
 		goto exit_ports;
-	err = misc_register(&sm_misc);
+	err = sm_rx_init();
 	if (err)
 		goto exit_virtio;
+	err = misc_register(&sm_misc);
+	if (err)
+		goto exit_rx;
 	return 0;
+exit_rx:
+	sm_rx_exit();
 exit_virtio:
 	sm_virtio_exit();
 exit_ports:
@@ -342,6 +347,7 @@ exit_hooks:
 static void __exit sm_exit(void)
 {
 	misc_deregister(&sm_misc);
+	sm_rx_exit();
 	sm_virtio_exit();
 	sm_ports_exit();
 	sm_hooks_exit();

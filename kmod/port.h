@@ -208,6 +208,8 @@ static inline bool sm_claim(struct sm_port *port)
 }
 
 /* rx.c and tx.c, called with the port's lock held, but for sm_tx_init() */
+int sm_rx_init(void);
+void sm_rx_exit(void);
 u32 sm_rx(struct sm_port *port, struct list_head *from);
 bool sm_rx_room(const struct sm_port *port);
 void sm_rx_accepted(struct sm_sock *ss, const struct stackmap_accepted *about);

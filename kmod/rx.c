@@ -299,7 +299,7 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 			return 0;
 		rx->used = 0;
 	}
-	size = sm_frame_size(frames, rx->frame);
+	size = min_t(u32, sm_frame_size(frames, rx->frame), U16_MAX);
 	len = min_t(u32, len, size - rx->used);
 	if (unlikely(skb_copy_bits(skb, off, sm_frame_addr(frames, rx->frame) + rx->used,
 				   len))) {
@@ -321,13 +321,35 @@ static u32 sm_rx_copy(struct sm_rx *rx, const struct sk_buff *skb, u32 off, u32 
 	return len;
 }
 
+/* As large as any frame, and zero */
+static struct page *sm_rx_nothing;
+
+/**
+ * sm_rx_init() - allocate what takes the place of frames that were handed over
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int sm_rx_init(void)
+{
+	sm_rx_nothing = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_COMP, get_order(STACKMAP_LARGE_MAX));
+	return sm_rx_nothing ? 0 : -ENOMEM;
+}
+
+/**
+ * sm_rx_exit() - free it; packets that have some of it still do
+ */
+void sm_rx_exit(void)
+{
+	put_page(sm_rx_nothing);
+}
+
 /*
  * An skb of which payload was taken up to @end, and no more: the rest stays in the
  * socket until there are slots and frames for it. Meanwhile it must not refer to frames
  * that were handed over, as these are the application's to give back for the next
  * payload: they would not be idle before that is taken which waits for them. Nobody reads
- * again what lies before copied_seq (unread.c has who looks there), so that any page
- * does. A clone has the same fragments, but nothing of it was handed over.
+ * again what lies before copied_seq (unread.c has who looks there), or only to have it for a
+ * packet that was (KCM's parser), so that any page does, as large as it was. A clone has the same fragments, but nothing of it was handed over.
  *
  * Likewise one that comes from another processor, though nothing of it is left: since
  * 5.19 TCP leaves it to that one to free it (skb_attempt_defer_free()), which happens
@@ -352,8 +374,8 @@ static noinline void sm_rx_forget(const struct sm_rx *rx, struct sk_buff *skb, u
 			break;
 		if (!page || sm_frame_of_page(frames, page) == SM_NO_FRAME)
 			continue;
-		get_page(ZERO_PAGE(0));
-		__skb_fill_page_desc_noacc(si, i, ZERO_PAGE(0), 0, size);
+		get_page(sm_rx_nothing);
+		__skb_fill_page_desc_noacc(si, i, sm_rx_nothing, 0, size);
 		put_page(page);
 	}
 }

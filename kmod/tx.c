@@ -51,7 +51,7 @@ struct sm_tx_batch {
 	u32 n;
 	u32 pieces;
 	u32 bytes;
-	u32 pages;	/* that the bytes which are in memory may be, for how much a round does */
+	u32 pages;	/* that its slots are more than one each, for how much a round does */
 	u32 idles;	/* slots with an idle frame */
 	struct sm_memory *memory; /* of all its slots that are of memory; NULL: none is */
 	bool copy;	/* no idle frames are left: TCP has to copy */
@@ -142,11 +142,14 @@ static bool sm_tx_read(struct sm_port *port, const struct stackmap_slot *slot,
 	       !(s->flags & ~SM_TX_PAYLOAD);
 }
 
-/* An idle frame to take the place of @frame: large for a large one, as what TCP does not take moves there */
-static u32 sm_tx_idle(struct sm_frames *f, u32 frame)
+/*
+ * An idle frame to take the place of the one with the payload. What TCP does not take moves
+ * there, to where it was, so that it is large only if that is needed: large ones are for the NIC
+ */
+static u32 sm_tx_idle(struct sm_frames *f, const struct sm_tx_slot *s)
 {
-	return sm_frame_is_large(f, frame) ? sm_frame_get_large(f, SM_SENDING) :
-					     sm_frame_get(f, SM_SENDING);
+	return unlikely(s->off + s->len > SM_FRAME_SIZE) ? sm_frame_get_large(f, SM_SENDING) :
+							   sm_frame_get(f, SM_SENDING);
 }
 
 /* Whether a slot with memory can go in the write that is collected; if so, it does */
@@ -188,6 +191,7 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 	do {
 		const struct stackmap_slot *slot = &port->tx.shared->slots[i];
 		struct sm_tx_slot *s = &b->slot[b->n];
+		u32 pages;
 
 		if (b->n == 0) {
 			b->fd = READ_ONCE(slot->fd);
@@ -206,12 +210,15 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 			}
 			goto added;
 		}
-		if (unlikely(b->pieces == ARRAY_SIZE(b->bvec))) {
+		/* What is more than a page of a large frame counts, as memory does */
+		pages = (s->len - 1) >> PAGE_SHIFT;
+		if (unlikely(b->pieces == ARRAY_SIZE(b->bvec) ||
+			     (b->n && pages && b->n + b->pages + pages > 2 * SM_TX_ROUND))) {
 			b->cut = true;
 			break;
 		}
 		if (!(s->flags & STACKMAP_TX_KEEP) && !b->copy) {
-			s->idle = sm_tx_idle(&port->frames, s->frame);
+			s->idle = sm_tx_idle(&port->frames, s);
 			if (s->idle == SM_NO_FRAME && b->n)
 				break;
 			b->copy = s->idle == SM_NO_FRAME;
@@ -230,6 +237,7 @@ static u32 sm_tx_collect(struct sm_port *port, u32 head)
 				      s->len, s->off);
 		}
 		b->pieces++;
+		b->pages += pages;
 added:
 		b->bytes += s->len;
 		b->n++;
@@ -345,10 +353,10 @@ static int sm_tx_send(struct sm_port *port, struct sm_sock *ss, struct sock *sk,
 		 */
 		b->why = STACKMAP_REFUSED_ORDER;
 		ret = -EAGAIN;
-	} else if (unlikely(!sm_reserve_fits(sk, b->bytes, b->pieces))) {
+	} else if (unlikely(!sm_reserve_fits(sk, b->bytes, b->pieces + b->pages))) {
 		memory = true;
 		ret = -ENOBUFS;
-		if (sm_reserve_want(&port->reserve, sk, b->bytes, b->pieces))
+		if (sm_reserve_want(&port->reserve, sk, b->bytes, b->pieces + b->pages))
 			goto unlock;
 		b->why = STACKMAP_REFUSED_MEMORY;
 		ret = -EAGAIN;

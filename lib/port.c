@@ -119,24 +119,14 @@ static int init_bufs(struct stackmap_port *port, bool inherited)
 	return 0;
 }
 
-/* What one slot can send at most, so that all of it can be queued */
-static uint32_t most_of_a_slot(const struct stackmap_register *reg)
-{
-	uint32_t most = reg->large_bufs ? reg->large_size : reg->frame_size;
-
-	return most < UINT16_MAX ? most : UINT16_MAX;
-}
-
 static int init_limits(struct stackmap_port *port,
 		       const struct stackmap_options *opt)
 {
-	uint32_t least = most_of_a_slot(&port->reg);
-
 	port->linger_ms = opt->linger_ms ? opt->linger_ms : LINGER_MS_DEFAULT;
 	port->send_max = opt->send_max ? opt->send_max : SEND_MAX_DEFAULT;
-	if (!opt->send_max && port->send_max < least)
-		port->send_max = least;
-	if (port->send_max < least ||
+	if (!opt->send_max && port->send_max < port->frame_size)
+		port->send_max = port->frame_size;
+	if (port->send_max < port->frame_size ||
 	    port->send_max > SEND_MAX_LIMIT) {
 		errno = EINVAL;
 		return -1;

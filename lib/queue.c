@@ -326,6 +326,26 @@ static void pump_memory(struct stackmap_conn *conn, struct stackmap_chunk *chunk
 		free_chunk(conn->port, del_first(conn));
 }
 
+/* One slot of the first chunk, a copy in ordinary memory: as much as the slot's own buffer holds. As above */
+static void pump_heap(struct stackmap_conn *conn, struct stackmap_chunk *chunk, struct stackmap_slot *slot)
+{
+	struct stackmap_port *port = conn->port;
+	uint32_t len = chunk->len, flags = chunk->flags;
+
+	if (len > stackmap_buf_size(port, slot->buf)) {
+		len = stackmap_buf_size(port, slot->buf);
+		flags = 0;
+	}
+	memcpy(stackmap_buf(port, slot->buf), chunk->data + chunk->off, len);
+	stackmap_commit_(port, conn->fd, 0, len, flags, conn->gen);
+	stackmap_in_ring_(conn, len);
+	chunk->off += len;
+	chunk->len -= len;
+	conn->queued -= len;
+	if (!chunk->len)
+		free_chunk(port, del_first(conn));
+}
+
 /* Move what is queued to the ring, as long as there are slots */
 void stackmap_pump_(struct stackmap_conn *conn)
 {
@@ -345,17 +365,13 @@ void stackmap_pump_(struct stackmap_conn *conn)
 			pump_memory(conn, chunk);
 			continue;
 		}
-		del_first(conn);
 		if (chunk->buf == STACKMAP_NO_BUF) {
-			memcpy(stackmap_buf(port, slot->buf),
-			       chunk->data + chunk->off, chunk->len);
-			stackmap_commit_(port, conn->fd, 0, chunk->len,
-					 chunk->flags, conn->gen);
-		} else {
-			stackmap_commit_buf_(port, conn->fd, chunk->buf,
-					     chunk->off, chunk->len,
-					     chunk->flags, conn->gen);
+			pump_heap(conn, chunk, slot);
+			continue;
 		}
+		del_first(conn);
+		stackmap_commit_buf_(port, conn->fd, chunk->buf, chunk->off, chunk->len,
+				     chunk->flags, conn->gen);
 		stackmap_in_ring_(conn, chunk->len);
 		free_chunk(port, chunk);
 	}

@@ -164,7 +164,8 @@ ssize_t stackmap_sendv(struct stackmap_conn *conn, const struct iovec *iov, int 
 static bool valid(const struct stackmap_port *port, uint32_t buf, uint32_t off,
 		  uint32_t len, uint32_t flags)
 {
-	if (stackmap_callers_(port, buf) && len - 1 < UINT16_MAX &&
+	/* (More than may be queued at all would wait for ever) */
+	if (stackmap_callers_(port, buf) && len - 1 < UINT16_MAX && len <= port->send_max &&
 	    off <= UINT16_MAX && off + len <= stackmap_buf_size(port, buf) &&
 	    !(flags & ~(uint32_t)(STACKMAP_TX_KEEP | STACKMAP_TX_MORE |
 				  STACKMAP_TX_ACKED)))

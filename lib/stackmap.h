@@ -78,7 +78,8 @@ struct stackmap_fdinfo;
  *	NIC by interrupts, [STACKMAP_STALL_MIN_US, STACKMAP_STALL_MAX_US];
  *	default 10000
  * @send_max: bytes that one connection may have queued and not yet given to
- *	TCP, from what fits in the largest buffer up to 1 GiB; default 65536
+ *	TCP, [stackmap_frame_size(), 1 GiB]; default 65536. What is sent from a large
+ *	buffer in one call is not more
  * @linger_ms: how long stackmap_conn_close() goes on trying to give what is
  *	queued to TCP, in milliseconds; default 60000
  * @large_size: bytes in a large buffer, a power of two: more than stackmap_frame_size(), and at most
@@ -706,7 +707,7 @@ stackmap_tx_reserve(struct stackmap_port *port)
  * @port: the port; stackmap_tx_reserve() has just returned a slot
  * @fd: an attached socket, without a stackmap_conn
  * @off: first byte in the buffer
- * @len: number of bytes; off + len <= stackmap_frame_size(). 0 for the requests
+ * @len: number of bytes; off + len <= stackmap_buf_size() of it. 0 for the requests
  *	without payload, STACKMAP_TX_ACKED and STACKMAP_TX_CREDIT
  * @flags: STACKMAP_TX_MORE, STACKMAP_TX_ACKED, both or 0; or STACKMAP_TX_CREDIT,
  *	with the number in slot->data

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "json.h"
 #include "look.h"
@@ -64,7 +65,7 @@ static void print_times(const char *what, const __u64 times[STACKMAP_TIMES])
 /* A large one has a number for each page, the others have one */
 static uint32_t buffers(const struct stackmap_info *info)
 {
-	return info->frames - info->large_bufs * (info->large_size / 4096) + info->large_bufs;
+	return info->frames - info->large_bufs * (info->large_size / (uint32_t)sysconf(_SC_PAGESIZE)) + info->large_bufs;
 }
 
 static void print_counters(const struct stackmap_detail *d)

@@ -155,7 +155,7 @@
  *	until the next sync. After STACKMAP_TX_KEEP it is as it was.
  * @fd: the socket, by the number under which it was attached
  * @off: first byte of the payload in the buffer
- * @len: bytes of payload, 0 <= off + len <= frame_size
+ * @len: bytes of payload, 0 <= off + len <= frame_size, or large_size in a large buffer
  * @flags: STACKMAP_RX_* or STACKMAP_TX_*
  * @err: an errno, in receive slots with STACKMAP_RX_ERROR and in transmit
  *	slots with STACKMAP_TX_REFUSED: EAGAIN (the socket has no room; a

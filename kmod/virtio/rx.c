@@ -29,6 +29,8 @@
 
 /* Payload of fewer bytes is copied: a fragment costs more */
 #define SM_COPY_BELOW	128
+/* No packet is longer. (An owner that writes to headers in the ring must not make some that are) */
+#define SM_PACKET_MAX	(SZ_64K + ETH_HLEN + SM_VLANS * VLAN_HLEN)
 /* VLAN tags in front of a packet that are looked behind */
 #define SM_VLANS	2
 
@@ -212,9 +214,10 @@ static void sm_virtio_add_frag(struct sm_virtio_pair *p, struct sk_buff *skb,
 
 	/*
 	 * A large frame is charged to its owner, as all are; the socket is for what it uses of it,
-	 * or a few packets of an MTU would fill it
+	 * or a few packets of an MTU would fill it. One whose owner is gone is the socket's alone
 	 */
-	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, off, len, PAGE_ALIGN(off + len));
+	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, off, len,
+			i != SM_NO_FRAME ? PAGE_ALIGN(off + len) : page_size(page));
 	if (i != SM_NO_FRAME) {
 		sm_frame_lend(p->nic->frames, i, SM_STACK);
 		/* The application can write to it: nobody may decrypt in place */
@@ -236,7 +239,7 @@ static bool sm_virtio_reusable(const struct sm_virtio_pair *p, struct page *page
 	u32 i = sm_virtio_frame_of(p, page);
 
 	if (i != SM_NO_FRAME)
-		return sm_frame_is_large(p->nic->frames, i) || likely(!p->nic->frames->large_idle);
+		return sm_frame_is_large(p->nic->frames, i) || !sm_large_for_nic(p->nic->frames);
 	return page_private(page) == SM_PAGE_RING &&
 	       !(p->nic && sm_frames_for_nic(p->nic->frames));
 }
@@ -259,7 +262,8 @@ static bool sm_virtio_merge(struct sm_virtio_pair *p, struct sk_buff *skb, u32 m
 		if (unlikely(!page))
 			return false;
 		if (unlikely(!skb || skb_shinfo(skb)->nr_frags == MAX_SKB_FRAGS ||
-			     !len || len > sm_virtio_room(page))) {
+			     !len || len > sm_virtio_room(page) ||
+			     skb->len + len > SM_PACKET_MAX)) {
 			sm_virtio_recycle(p, page);
 			skb = NULL;
 			continue;

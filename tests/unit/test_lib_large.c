@@ -56,54 +56,102 @@ static void test_where(void **state)
 	stackmap_close(port);
 }
 
-/* All that one buffer holds has to fit in a queue that is empty, or it could never be sent */
-static void test_send_max(void **state)
-{
-	struct stackmap_options opt = options;
-	struct stackmap_port *port;
+static unsigned char text[LARGE];
 
-	(void)state;
-	opt.send_max = LARGE - 1;
-	assert_null(stackmap_open("fake0", 0, &opt));
-	assert_int_equal(errno, EINVAL);
-	fk_reset();
-	opt.send_max = LARGE;
-	port = stackmap_open("fake0", 0, &opt);
-	assert_non_null(port);
-	stackmap_close(port);
-}
-
-/* One comes in a receive slot, is kept, and is sent from: all of it, and no more */
-static void test_sent_on(void **state)
+/* A connection that takes 100 bytes, and a large buffer that came in a receive slot and was kept */
+static struct stackmap_port *keep_one(const struct stackmap_options *opt, struct stackmap_conn *conn, uint32_t *buf)
 {
-	struct stackmap_port *port = stackmap_open("fake0", 0, &options);
-	struct stackmap_conn conn = { 0 };
+	struct stackmap_port *port = stackmap_open("fake0", 0, opt);
 	struct stackmap_slot *slot;
-	unsigned char text[LARGE];
-	uint32_t first, buf, i;
+	uint32_t first, i;
 
-	(void)state;
 	assert_non_null(port);
 	for (i = 0; i < LARGE; i++)
 		text[i] = (unsigned char)(i * 7);
 	first = stackmap_params(port)->large_first;
-	assert_int_equal(stackmap_conn_attach(&conn, port, fk_socket(100)), 0);
+	assert_int_equal(stackmap_conn_attach(conn, port, fk_socket(100)), 0);
 	/* As the kernel hands one over; the slot's own becomes idle */
 	slot = &fk.rx->slots[fk.rx->tail];
 	fk.ours[slot->buf] = true;
 	fk.idle[fk.idles++] = slot->buf;
 	slot->buf = first;
 	fk.ours[first] = false;
-	fk_receive(conn.fd, text, LARGE);
+	fk_receive(conn->fd, text, LARGE);
 	assert_int_equal(stackmap_sync(port, 0), 1);
 	slot = stackmap_rx_next(port);
 	assert_int_equal(slot->buf, first);
 	assert_int_equal(slot->len, LARGE);
 	assert_memory_equal(stackmap_rx_data(port, slot), text, LARGE);
-	buf = stackmap_keep(port, slot);
-	assert_int_equal(buf, first);
+	*buf = stackmap_keep(port, slot);
+	assert_int_equal(*buf, first);
 	assert_null(stackmap_rx_next(port));
+	return port;
+}
 
+/* Until all is TCP's, 100 bytes at a time */
+static void send_all(struct stackmap_port *port, struct stackmap_conn *conn)
+{
+	int i;
+
+	for (i = 0; i < 20 && stackmap_conn_unsent(conn); i++) {
+		stackmap_sync(port, 0);
+		while (stackmap_rx_next(port))
+			;
+		fk_grow(conn->fd, 100);
+	}
+	assert_int_equal(fk_sock(conn->fd)->out.len, LARGE);
+	assert_memory_equal(fk_sock(conn->fd)->out.p, text, LARGE);
+	fk_ack_all();
+}
+
+/* More than may be queued at all would wait for ever */
+static void test_send_max(void **state)
+{
+	struct stackmap_options opt = options;
+	struct stackmap_conn conn = { 0 };
+	struct stackmap_port *port;
+	uint32_t buf;
+
+	(void)state;
+	opt.send_max = LARGE - 1;
+	port = keep_one(&opt, &conn, &buf);
+	assert_int_equal(stackmap_send_buf(&conn, buf, 0, LARGE, 0), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(stackmap_send_buf(&conn, buf, 0, LARGE - 1, 0), 0);
+	stackmap_conn_abort(&conn);
+	stackmap_close(port);
+}
+
+/* With no buffer to spare the rest of it is copied, and goes on in pieces of other buffers' size */
+static void test_no_spare(void **state)
+{
+	struct stackmap_conn conn = { 0 };
+	struct stackmap_port *port;
+	uint32_t buf, mine[8], n = 0;
+
+	(void)state;
+	port = keep_one(&options, &conn, &buf);
+	assert_int_equal(stackmap_send_buf(&conn, buf, 0, LARGE, 0), 0);
+	while (n < 8 && (mine[n] = stackmap_buf_take(port)) != STACKMAP_NO_BUF)
+		n++;
+	assert_true(n > 0 && n < 8);
+	send_all(port, &conn);
+	while (n)
+		assert_int_equal(stackmap_buf_give(port, mine[--n]), 0);
+	stackmap_conn_close(&conn);
+	stackmap_close(port);
+}
+
+/* It is sent from: all of it, and no more */
+static void test_sent_on(void **state)
+{
+	struct stackmap_conn conn = { 0 };
+	struct stackmap_port *port;
+	uint32_t first, buf, i;
+
+	(void)state;
+	port = keep_one(&options, &conn, &buf);
+	first = stackmap_params(port)->large_first;
 	for (i = 1; i < LARGE / SMALL; i++) {
 		/* A number within it names nothing */
 		assert_int_equal(stackmap_send_buf(&conn, first + i, 0, 1, 0), -1);
@@ -115,16 +163,7 @@ static void test_sent_on(void **state)
 	assert_int_equal(errno, EINVAL);
 	assert_int_equal(stackmap_send_buf(&conn, buf, 0, LARGE, STACKMAP_TX_KEEP), 0);
 	assert_int_equal(stackmap_conn_room(&conn), 300 - LARGE);
-	/* Its socket takes 100 at a time */
-	for (i = 0; i < 20 && stackmap_conn_unsent(&conn); i++) {
-		stackmap_sync(port, 0);
-		while (stackmap_rx_next(port))
-			;
-		fk_grow(conn.fd, 100);
-	}
-	assert_int_equal(fk_sock(conn.fd)->out.len, LARGE);
-	assert_memory_equal(fk_sock(conn.fd)->out.p, text, LARGE);
-	fk_ack_all();
+	send_all(port, &conn);
 	assert_int_equal(stackmap_buf_give(port, buf), 0);
 	stackmap_conn_close(&conn);
 	stackmap_close(port);
@@ -135,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_where, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_send_max, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_spare, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sent_on, setup, teardown),
 	};
 

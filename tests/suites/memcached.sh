@@ -21,7 +21,7 @@ suite_stage() {
 }
 suite_has() { [[ -e $source/t/$1.t ]]; }
 suite_command() {
-  echo "cd /memcached && UNDER='$2' timeout 200 perl -I t/lib t/$1.t >/tmp/output 2>&1; s=\$?; cat /tmp/output
+  echo "cd /memcached && UNDER='$2' timeout 500 perl -I t/lib t/$1.t >/tmp/output 2>&1; s=\$?; cat /tmp/output
     sed -n 's/^\(ok\|not ok\) \([0-9]*\).*/\1 \2/; s/^ok \(.*\)/$1.\1 ok/p; s/^not ok \(.*\)/$1.\1 failed/p' /tmp/output >/tmp/results
     if grep -q '^1\.\.0 # [Ss][Kk][Ii][Pp]' /tmp/output; then echo $1.all skipped; else echo $1.status \$s; fi >>/tmp/results"
 }

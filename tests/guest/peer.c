@@ -485,7 +485,8 @@ static void cmd_ping(const char *addr, int n, int ms)
 		sscanf(line, "%*d packets transmitted, %d received", &got);
 		sscanf(line, "rtt min/avg/max/mdev = %lf/%lf/%lf", &min, &avg, &max);
 	}
-	answer("ok %d %d", n - got, (int)(max + 0.999));
+	/* (With a deadline it goes on until so many are answered: one more is where the first is late) */
+	answer("ok %d %d", got < n ? n - got : 0, (int)(max + 0.999));
 }
 
 static int by_size(const void *a, const void *b)

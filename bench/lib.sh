@@ -28,7 +28,8 @@ declare -A server_command=(
 # All others are on eth0, whose driver changes with them, and on port 8080
 declare -A bench_nic=() bench_port=()
 # More options where requests have large bodies
-declare -A server_post_options=([stackmap]='--large-bufs 1536 --large-size 32768' [stackmap-napi]='--large-bufs 512 --large-size 32768' [iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536'
+declare -A server_post_options=([stackmap]='--large-bufs 1536 --large-size 32768'
+  [stackmap-napi]='--large-bufs 512 --large-size 32768' [iouring]='--buf-size 65536' [iouring-napi]='--buf-size 65536' [iouring-own]='--buf-size 65536'
   [iouring-napi-defer]='--buf-size 65536' [iouring-incremental]='--buf-size 65536')
 # Who is compared if nobody is named, and of them those that not every kernel can: see bench_able()
 bench_servers='stackmap stackmap-napi epoll epoll-busypoll epoll-napibusy epoll-fullbusy epoll-suspend'

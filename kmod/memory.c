@@ -3,8 +3,8 @@
  * memory.c - memory of the application that it sends from: pinned, and for how long
  *
  * A port's frames are pages, or large ones of up to 64 KB to receive into, of which TCP makes a
- * fragment of each page. So a packet of 64 KB has 16 fragments of them. What an application has registered here
- * may lie in huge pages, and is one fragment as far as its pages lie behind one another.
+ * fragment of each page. So a packet of 64 KB has 16 fragments of them. What an application
+ * has registered here may lie in huge pages, and is one fragment as far as its pages lie behind one another.
  * It stays the application's: nothing is received into it, and nothing takes its place.
  *
  * MSG_SPLICE_PAGES would do for it, but makes a fragment of each page of a large one

@@ -348,8 +348,9 @@ void sm_rx_exit(void)
  * socket until there are slots and frames for it. Meanwhile it must not refer to frames
  * that were handed over, as these are the application's to give back for the next
  * payload: they would not be idle before that is taken which waits for them. Nobody reads
- * again what lies before copied_seq (unread.c has who looks there), or only to have it for a
- * packet that was (KCM's parser), so that any page does, as large as it was. A clone has the same fragments, but nothing of it was handed over.
+ * again what lies before copied_seq (unread.c has who looks there), or only as it goes through
+ * all of a packet (KCM's parser), so that any page does that is as large. A clone has the same
+ * fragments, but nothing of it was handed over.
  *
  * Likewise one that comes from another processor, though nothing of it is left: since
  * 5.19 TCP leaves it to that one to free it (skb_attempt_defer_free()), which happens

@@ -16,7 +16,10 @@
 #define LARGE_MIN	8192
 #define SPIN_ALWAYS_US	10000	/* a look at the clock and for signals so often */
 
-enum { REUSEPORT = 256, BINARY, SPIN, IDLE, TAKEOVER, DESCRIPTORS, RX_SLOTS, TX_SLOTS, EXTRA, POOL, LARGE, LARGE_SIZE, STALL };
+enum {
+	REUSEPORT = 256, BINARY, SPIN, IDLE, TAKEOVER, DESCRIPTORS, RX_SLOTS, TX_SLOTS, EXTRA, POOL,
+	LARGE, LARGE_SIZE, STALL
+};
 
 static const struct option options[] = {
 	{ "interface", required_argument, NULL, 'i' },

@@ -4,8 +4,8 @@
  *
  * Every receive buffer is one page, perhaps a compound one: a frame of the port that owns the
  * queue, a large one if it has such, or a page of the driver's own when nobody does or the
- * port has no idle frame left. The device's header and the packet's first bytes are copied once into
- * the skb's head, which no application can see, and parsed there; payload stays
+ * port has no idle frame left. The device's header and the packet's first bytes are copied
+ * once into the skb's head, which no application can see, and parsed there; payload stays
  * where it is and becomes a page fragment. The frame is marked as the stack's
  * then, and ../rx.c hands it over to the application, or the reaper finds it idle.
  * A packet without much payload is all copied, and its buffer goes straight

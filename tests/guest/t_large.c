@@ -252,7 +252,7 @@ static uint32_t to_send_from(struct sm *sm)
 	return buf;
 }
 
-/* Many slots with all of one, of which a round takes a few: all of it arrives, and more slots of another connection behind it */
+/* Many slots with all of one, of which a round takes a few: all of it arrives */
 TEST_NIC(large_sent_often, 60)
 {
 	uint32_t buf, own[40], i, want = 8 << 20;
@@ -459,7 +459,7 @@ static uint32_t in_parts(struct sm *sm, int l)
 	return beyond;
 }
 
-/* Credit ends within a large buffer: that part is copied, and the rest is handed over when it may be, from where it lies */
+/* Credit ends within a large buffer: that part is copied, and the rest is handed over when it may be, where it lies */
 TEST_NIC(large_rest, 60)
 {
 	uint32_t beyond = 0;

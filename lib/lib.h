@@ -26,6 +26,7 @@
 #define STACKMAP_LIB_H
 
 #include <errno.h>
+#include <string.h>
 
 #include <stackmap/stackmap.h>
 
@@ -338,6 +339,37 @@ static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)
 		conn->in_ring = 0;
 	}
 	conn->in_ring += len;
+}
+
+/*
+ * Send @len bytes, those of some pieces, in one slot and behind nothing: most of what is sent. False: it cannot
+ * be so, or nothing can be sent at all, and nothing is done
+ */
+static inline bool stackmap_send_at_once_(struct stackmap_conn *conn, const struct iovec *iov,
+					  size_t len)
+{
+	struct stackmap_port *port = conn->port;
+	struct stackmap_slot *slot;
+	unsigned char *to;
+	size_t left;
+
+	if (!len || conn->first || conn->err || (conn->state & (CONN_BLOCKED | CONN_SHUT)) ||
+	    len > port->seg_max || len > stackmap_conn_room(conn))
+		return false;
+	slot = stackmap_tx_reserve(port);
+	if (!slot)
+		return false;
+	to = stackmap_buf(port, slot->buf);
+	for (left = len; left; iov++) {
+		/* an empty piece may have no address */
+		if (iov->iov_len)
+			memcpy(to, iov->iov_base, iov->iov_len);
+		to += iov->iov_len;
+		left -= iov->iov_len;
+	}
+	stackmap_commit_(port, conn->fd, 0, (uint32_t)len, 0, conn->gen);
+	stackmap_in_ring_(conn, (uint32_t)len);
+	return true;
 }
 
 /* clock.c */

@@ -135,6 +135,8 @@ ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len)
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
 	struct source src = { .iov = &iov };
 
+	if (conn && stackmap_send_at_once_(conn, &iov, len))
+		return (ssize_t)len;
 	return may_send(conn) ? send_from(conn, &src, len) : -1;
 }
 
@@ -157,6 +159,8 @@ ssize_t stackmap_sendv(struct stackmap_conn *conn, const struct iovec *iov, int 
 		}
 		len += iov[i].iov_len;
 	}
+	if (stackmap_send_at_once_(conn, iov, len))
+		return (ssize_t)len;
 	return send_from(conn, &src, len);
 }
 

@@ -462,7 +462,7 @@ static void end(struct port *port)
 		port_wake(port);
 		errno = err;
 	}
-	unlock(port);
+	port_unlock(port);
 }
 
 /* Likewise of sock_lock() */
@@ -474,13 +474,15 @@ static void end_any(struct port *port)
 		unlock(port);
 }
 
+/* Bytes of them; of more than there can be SIZE_MAX */
 static size_t total(const struct iovec *iov, int n)
 {
 	size_t sum = 0;
 	int i;
 
 	for (i = 0; i < n; i++)
-		sum += iov[i].iov_len;
+		if (__builtin_add_overflow(sum, iov[i].iov_len, &sum))
+			return SIZE_MAX;
 	return sum;
 }
 
@@ -752,7 +754,12 @@ bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 							     "send() before it is connected"), ret);
 	}
 	want = total(iov, n);
-	done = want ? give(s, iov, n, want) : 0;
+	if (likely(want <= s->budget && !(s->flags & SOCK_BLOCKED) && stackmap_send_at_once_(&s->conn, iov, want))) {
+		s->budget -= want;
+		done = (ssize_t)want;
+	} else {
+		done = want ? give(s, iov, n, want) : 0;
+	}
 	if (unlikely(done < (ssize_t)want)) {
 		if (done < 0 && (!(s->flags & SOCK_ATTACHED) || s->conn.err)) {
 			/* The kernel says what is wrong, with SIGPIPE */

@@ -407,6 +407,13 @@ bool stackmap_parked_young_(const struct stackmap_port *port);
 void stackmap_return_parked_(struct stackmap_port *port);
 void stackmap_settle_returns_(struct stackmap_port *port);
 
+/*
+ * send.c. Where up to @len bytes of a connection may be put, to be sent in one slot each: how many pieces, 0 when it
+ * takes more than @max, or not all of it at once. _filled_() commits so many bytes of them, before anything else is sent
+ */
+int stackmap_tx_pieces_(const struct stackmap_conn *conn, struct iovec *iov, int max, size_t len);
+void stackmap_tx_pieces_filled_(struct stackmap_conn *conn, size_t len);
+
 /* credit.c */
 void stackmap_run_credit_(struct stackmap_port *port);
 void stackmap_drop_credit_(struct stackmap_port *port, int fd);

@@ -90,6 +90,40 @@ static size_t fill_queue(struct stackmap_conn *conn, struct source *src,
 	return done;
 }
 
+int stackmap_tx_pieces_(const struct stackmap_conn *conn, struct iovec *iov, int max, size_t len)
+{
+	struct stackmap_port *port = conn->port;
+	uint32_t i = port->tx_cur;
+	int n;
+
+	if (conn->err || !direct(conn) || (conn->state & CONN_SHUT) || len > stackmap_conn_room(conn))
+		return 0;
+	for (n = 0; len; n++, i = (i + 1) & port->tx_mask) {
+		size_t piece = len < port->seg_max ? len : port->seg_max;
+
+		if (n == max || i == port->tx_limit)
+			return 0;
+		iov[n].iov_base = stackmap_buf(port, port->tx_own[i] != STACKMAP_NO_BUF ? port->tx_own[i] :
+							port->tx_slots[i].buf);
+		iov[n].iov_len = piece;
+		len -= piece;
+	}
+	return n;
+}
+
+void stackmap_tx_pieces_filled_(struct stackmap_conn *conn, size_t len)
+{
+	struct stackmap_port *port = conn->port;
+
+	while (len && stackmap_tx_reserve(port)) {
+		size_t piece = len < port->seg_max ? len : port->seg_max;
+
+		stackmap_commit_(port, conn->fd, 0, (uint32_t)piece, 0, conn->gen);
+		stackmap_in_ring_(conn, (uint32_t)piece);
+		len -= piece;
+	}
+}
+
 /* Whether there is nothing against sending; if not, errno says what */
 static bool may_send(const struct stackmap_conn *conn)
 {

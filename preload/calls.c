@@ -561,12 +561,25 @@ PUBLIC int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 {
 	struct sock *s = fd_sock(fd);
 
+	if (s && level == IPPROTO_TCP && name == TCP_CORK && value && len >= sizeof(int) &&
+	    stream_cork(fd, s, *(const int *)value))
+		return 0;
 	if (unlikely(s || ports_any()) && changes_reading(level, name))
 		never(fd, "setsockopt()");
 	/* What was written before has the option as it was */
 	else if (s && level == IPPROTO_TCP)
 		stream_flush(fd, s);
 	return next()->setsockopt(fd, level, name, value, len);
+}
+
+PUBLIC int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	struct sock *s = fd_sock(fd);
+
+	/* The kernel knows it then */
+	if (s && level == IPPROTO_TCP && name == TCP_CORK)
+		stream_flush(fd, s);
+	return next()->getsockopt(fd, level, name, value, len);
 }
 
 /* ------------------------------------------------------------------------- bytes */

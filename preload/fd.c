@@ -91,7 +91,7 @@ static int option(int fd, int name)
 	socklen_t len = sizeof(int);
 	int value = -1;
 
-	return getsockopt(fd, SOL_SOCKET, name, &value, &len) ? -1 : value;
+	return next()->getsockopt(fd, SOL_SOCKET, name, &value, &len) ? -1 : value;
 }
 
 /* Whether it is a TCP socket that is no listener, asked once. errno is left as it was */
@@ -158,6 +158,8 @@ void sock_free(struct sock *s)
 	list_del(&s->candidate);
 	list_del(&s->ready);
 	list_del(&s->unread);
+	if (s->set && s->set->port && s->set->port->corked == s)
+		s->set->port->corked = NULL;
 	free(s->buf);
 	s->buf = NULL;
 	s->set = NULL;

@@ -35,6 +35,7 @@
 	X(int, fcntl, (int, int, ...))							\
 	X(int, fcntl64, (int, int, ...))						\
 	X(int, ioctl, (int, unsigned long, ...))					\
+	X(int, getsockopt, (int, int, int, void *, socklen_t *))			\
 	X(int, setsockopt, (int, int, int, const void *, socklen_t))			\
 	X(ssize_t, read, (int, void *, size_t))						\
 	X(ssize_t, readv, (int, const struct iovec *, int))				\

@@ -149,6 +149,8 @@ struct set {
  * @synced: the processor's clock as it was synced
  * @sleeping: its thread waits in ppoll(), without the lock
  * @dead: its interface is gone
+ * @corked: one of its sockets has TCP_CORK, and the kernel has not been told: it is with the next sync, unless that is
+ *	over by then
  * @piece: of a file that is sent
  * @sets: of which it is the driver
  * @polled: one of them: sockets that are in none of the program's, and attached for poll() and select(). Its port is
@@ -166,6 +168,7 @@ struct port {
 	bool plained;
 	bool sleeping;
 	bool dead;
+	struct sock *corked;
 	unsigned char *piece;
 	struct link sets;
 	struct set polled;
@@ -347,6 +350,7 @@ static inline uint32_t set_asked(const struct set *set)
 int stackmap_real_epoll_look(int epfd, struct epoll_event *ev, int max);
 int stackmap_real_poll_look(struct pollfd *fds, unsigned long n);
 long stackmap_real_pread(int fd, void *buf, unsigned long n, long off);
+long stackmap_real_preadv(int fd, const struct iovec *iov, int n, long off);
 
 /* ------------------------------------------------------------------- ports.c */
 
@@ -414,6 +418,8 @@ bool stream_close(int fd, struct sock *s, int *ret);
 bool stream_unread(int fd, struct sock *s, int *bytes);
 bool stream_unsent(int fd, struct sock *s, int *bytes);
 void stream_flush(int fd, struct sock *s);
+bool stream_cork(int fd, struct sock *s, bool on);
+void stream_is_corked(struct port *port);
 bool stream_shutdown(int fd, struct sock *s, int how, int *ret);
 bool stream_plain(int fd, struct sock *s, const char *why, bool never);
 bool stream_never(int fd, const char *why);

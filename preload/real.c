@@ -109,3 +109,9 @@ long stackmap_real_pread(int fd, void *buf, unsigned long n, long off)
 {
 	return call(SYS_pread64, fd, (long)buf, (long)n, off, 0);
 }
+
+/* (The offset's upper half is in a register of its own, which 64 bits do not need) */
+long stackmap_real_preadv(int fd, const struct iovec *iov, int n, long off)
+{
+	return call(SYS_preadv, fd, (long)iov, n, off, 0);
+}

@@ -16,9 +16,11 @@
 
 /* What is no cancellation point, for those who have a lock */
 struct epoll_event;
+struct iovec;
 struct pollfd;
 int stackmap_real_epoll_look(int epfd, struct epoll_event *ev, int max);
 int stackmap_real_poll_look(struct pollfd *fds, unsigned long n);
 long stackmap_real_pread(int fd, void *buf, unsigned long n, long off);
+long stackmap_real_preadv(int fd, const struct iovec *iov, int n, long off);
 
 #endif /* STACKMAP_REAL_H */

@@ -18,10 +18,12 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 #include <x86intrin.h>
-
 
 #include "lib.h"
 #include "next.h"
@@ -193,11 +195,25 @@ void stream_take(struct port *port)
 	}
 }
 
+/* Whoever has TCP_CORK is to have it in the kernel, before what it has written is TCP's */
+void stream_is_corked(struct port *port)
+{
+	struct sock *s = port->corked;
+	int on = 1, err = errno;
+
+	if (likely(!s))
+		return;
+	port->corked = NULL;
+	next()->setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+	errno = err;
+}
+
 /* As stackmap_sync_watch(), with all that is done before and after. -1 also when the port is no more */
 int stream_sync(struct port *port, unsigned int wait_us, int watch, unsigned int *told)
 {
 	int n;
 
+	stream_is_corked(port);
 	stream_settle(port);
 	n = stackmap_sync_watch(port->sm, wait_us, watch, told);
 	port->synced = __rdtsc();
@@ -307,6 +323,8 @@ bool stream_make_plain(struct sock *s, const char *why)
 
 	if (!(s->flags & SOCK_ATTACHED))
 		return true;
+	if (unlikely(s->set->port->corked == s))
+		stream_is_corked(s->set->port);
 	if (!s->conn.err && !all_sent(s))
 		return false;
 	/* A sync has found that it has failed */
@@ -776,23 +794,56 @@ bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 	return true;
 }
 
+/* A pipe, a device: of those the kernel knows what to do */
+static bool is_no_file(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && !S_ISREG(st.st_mode);
+}
+
+/* Slots that a piece of a file is read into at once */
+#define FILE_SLOTS	16
+
+/*
+ * Read into the slots that come next, where all of it fits and goes with the next sync. 0: it is the end of the
+ * file, or cannot be so (*@tried says which); -1 and errno
+ */
+static ssize_t read_to_ring(struct sock *s, int in, size_t want, off_t at, bool *tried)
+{
+	struct iovec iov[FILE_SLOTS];
+	ssize_t n;
+	int slots;
+
+	*tried = false;
+	if (want > BUDGET || s->conn.first || (s->flags & SOCK_BLOCKED) || !is_taken_later(s, want))
+		return 0;
+	slots = stackmap_tx_pieces_(&s->conn, iov, FILE_SLOTS, want);
+	if (!slots)
+		return 0;
+	*tried = true;
+	n = stackmap_real_preadv(in, iov, slots, at);
+	if (n > 0) {
+		stackmap_tx_pieces_filled_(&s->conn, (size_t)n);
+		s->budget -= (size_t)n;
+	}
+	return n;
+}
+
 /* A file: piece by piece, as far as there is room */
 bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, ssize_t *ret)
 {
 	struct iovec iov;
 	struct port *port;
 	ssize_t n = 0, m = 0;
+	bool tried, full = false;
 	size_t done = 0;
-	struct stat st;
+	int err;
 
 	if (interrupted(ret))
 		return true;
-	if (fstat(in, &st))
+	if (!count)
 		return false;
-	if (!S_ISREG(st.st_mode)) {
-		stream_plain(fd, s, "sendfile() of what is no file", false);
-		return false;
-	}
 	port = begin(fd, s);
 	if (!port)
 		return false;
@@ -801,21 +852,35 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 		end(port);
 		return false;
 	}
-	if (!port->piece)
-		port->piece = malloc(FILE_PIECE);
-	if (!port->piece)
-		return not_plain_yet(port, stream_make_plain(s, "there is no memory"), ret);
-	iov.iov_base = port->piece;
 	while (done < count && (s->flags & SOCK_ATTACHED)) {
 		size_t want = count - done < FILE_PIECE ? count - done : FILE_PIECE;
 		/* Where the file is now, lest what is not taken has to be read again */
 		off_t at = off ? *off : lseek(in, 0, SEEK_CUR);
 
-		n = stackmap_real_pread(in, port->piece, want, at);
+		tried = at < 0 && !off;
+		n = tried ? -1 : read_to_ring(s, in, want, at, &tried);
+		m = n;
+		if (!tried) {
+			if (!port->piece)
+				port->piece = malloc(FILE_PIECE);
+			if (!port->piece)
+				return not_plain_yet(port, stream_make_plain(s, "there is no memory"), ret);
+			n = stackmap_real_pread(in, port->piece, want, at);
+		}
+		if (unlikely(n < 0 && !done)) {
+			err = errno;
+			if (is_no_file(in))
+				return not_plain_yet(port, stream_make_plain(s, "sendfile() of what is no file"), ret);
+			errno = err;
+		}
 		if (n <= 0)
 			break;
-		iov.iov_len = (size_t)n;
-		m = give(s, &iov, 1, (size_t)n);
+		if (!tried) {
+			iov.iov_base = port->piece;
+			iov.iov_len = (size_t)n;
+			m = give(s, &iov, 1, (size_t)n);
+		}
+		full = m < n;
 		if (m < 0) {
 			n = m;
 			break;
@@ -825,10 +890,10 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 			*off += m;
 		else
 			lseek(in, at + m, SEEK_SET);
-		if (m < n)
+		if (full)
 			break;
 	}
-	if (done < count && (n < 0 || m < n) && (s->flags & SOCK_ATTACHED))
+	if (full && (s->flags & SOCK_ATTACHED))
 		blocked(s);
 	*ret = done ? (ssize_t)done : n;
 	if (sync_is_old(port))
@@ -896,9 +961,39 @@ void stream_flush(int fd, struct sock *s)
 
 	if (!port)
 		return;
+	if (unlikely(port->corked == s))
+		stream_is_corked(port);
 	if (stackmap_conn_unsent(&s->conn))
 		sync_now(port);
 	end(port);
+}
+
+/*
+ * TCP_CORK. What is written between this and its end is mostly one answer: a head, a file. It goes to TCP in one
+ * piece in any case, with the next sync; so the kernel hears of the cork only where there is one before its end.
+ * One socket at a time. False: the kernel is to do it, now
+ */
+bool stream_cork(int fd, struct sock *s, bool on)
+{
+	struct port *port = self.busy ? NULL : begin(fd, s);
+	bool done = false;
+
+	if (!port)
+		return false;
+	if (self.port == port && !s->conn.err && !(s->flags & (SOCK_CONNECTING | SOCK_BLOCKED))) {
+		if (on) {
+			done = !port->corked && !stackmap_conn_unsent(&s->conn);
+			if (done)
+				port->corked = s;
+		} else if (port->corked == s) {
+			port->corked = NULL;
+			done = true;
+			if (unlikely(sync_is_old(port)))
+				sync_now(port);
+		}
+	}
+	end(port);
+	return done;
 }
 
 /* The lock of one that the kernel is to see to, or GONE: it does so already, or there is nothing to be done here */

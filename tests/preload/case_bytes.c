@@ -355,6 +355,55 @@ static void large_ones(struct side *s)
 	must_be_fast(s, "in the end");
 }
 
+static int corked(const struct side *s)
+{
+	socklen_t len = sizeof(int);
+	int value = -1;
+
+	return getsockopt(s->app, IPPROTO_TCP, TCP_CORK, &value, &len) ? -1 : value;
+}
+
+/* A head and a file, as web servers send them; and one that lies corked when something else happens */
+static void cork(struct side *s)
+{
+	int on = 1, off = 0, fd = a_file(), i;
+	char c[2] = "";
+
+	arm(s, EPOLLIN);
+	for (i = 0; i < 3; i++) {
+		off_t at = 1000;
+
+		NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
+		app_says(s, 100);
+		NOTE_OUT(s, sendfile(s->app, fd, &at, 1900));
+		NOTE_VALUE(s, "the offset", at);
+		NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &off, sizeof(off)));
+		peer_hears(s, 2000);
+	}
+	must_be_fast(s, "in between");
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
+	NOTE_VALUE(s, "it is corked", corked(s));
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &off, sizeof(off)));
+	NOTE_VALUE(s, "it is corked", corked(s));
+	/* The wait comes before the end */
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
+	app_says(s, 100);
+	wait_for(s, 8, 20);
+	NOTE(s, recv(s->peer, c, 1, MSG_DONTWAIT | MSG_PEEK));
+	NOTE_VALUE(s, "it is corked", corked(s));
+	app_says(s, 50);
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &off, sizeof(off)));
+	peer_hears(s, 150);
+	/* It is told to the kernel before it is a plain one, and closed as one that is corked */
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
+	app_says(s, 10);
+	must_be_fast(s, "in the end");
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, NULL, 1));
+	NOTE(s, recv(s->app, c, 1, MSG_DONTWAIT | MSG_TRUNC));
+	NOTE_VALUE(s, "it is corked", corked(s));
+	close(fd);
+}
+
 static void more_and_cork(struct side *s)
 {
 	int on = 1, off = 0, i;
@@ -647,6 +696,7 @@ const struct scenario bytes_cases[] = {
 	{ "wrong arguments", wrong_arguments, 0 },
 	{ "small pieces", one_by_one, 0 },
 	{ "large pieces", large_ones, 0 },
+	{ "TCP_CORK, a head and a file", cork, 0 },
 	{ "MSG_MORE and TCP_CORK", more_and_cork, 0 },
 	{ "written, and then nothing", written_and_left, 0 },
 	{ "Nagle", nagle, PAIR_NAGLE },

@@ -531,7 +531,8 @@ static void blocking(struct side *s)
 /* A read of one that blocks waits; here for as long as it may */
 static void blocking_waits(struct side *s)
 {
-	struct timeval limit = { 0, 40000 };
+	/* (Ticks, by which the kernel has it, may be late, and then come close upon each other) */
+	struct timeval limit = { 0, 100000 };
 	uint64_t began;
 
 	arm(s, EPOLLIN);

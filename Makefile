@@ -180,12 +180,7 @@ demo: everything-quickly
 check: everything-quickly
 	tests/run
 check-apps: everything-quickly
-	tests/trace
-	tests/suites/run
-	tests/profiles
-	tests/preload/run --way asan --mem 3072
-	tests/preload/run --way tsan --mem 4096 --cpus 2
-	tests/cluster
+	tests/run suites-1+suites-2 profiles+asan trace tsan cluster
 check-debug: everything-quickly
 	tests/run kernels kasan kasan-virtio kcsan coverage badnet stall fuzz-debug nics
 bench: everything

@@ -342,11 +342,11 @@ static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)
 }
 
 /*
- * Send @len bytes, those of some pieces, in one slot and behind nothing: most of what is sent. False: it cannot
- * be so, or nothing can be sent at all, and nothing is done
+ * Send @len bytes, those of some pieces, in one slot (with @flags) and behind nothing: most of what is sent.
+ * False: it cannot be so, or nothing can be sent at all, and nothing is done
  */
 static inline bool stackmap_send_at_once_(struct stackmap_conn *conn, const struct iovec *iov,
-					  size_t len)
+					  size_t len, uint32_t flags)
 {
 	struct stackmap_port *port = conn->port;
 	struct stackmap_slot *slot;
@@ -367,7 +367,7 @@ static inline bool stackmap_send_at_once_(struct stackmap_conn *conn, const stru
 		to += iov->iov_len;
 		left -= iov->iov_len;
 	}
-	stackmap_commit_(port, conn->fd, 0, (uint32_t)len, 0, conn->gen);
+	stackmap_commit_(port, conn->fd, 0, (uint32_t)len, flags, conn->gen);
 	stackmap_in_ring_(conn, (uint32_t)len);
 	return true;
 }
@@ -409,10 +409,12 @@ void stackmap_settle_returns_(struct stackmap_port *port);
 
 /*
  * send.c. Where up to @len bytes of a connection may be put, to be sent in one slot each: how many pieces, 0 when it
- * takes more than @max, or not all of it at once. _filled_() commits so many bytes of them, before anything else is sent
+ * takes more than @max, or not all of it at once. _filled_() commits so many bytes of them, before anything else is
+ * sent. _uncork_() takes STACKMAP_TX_MORE off again, of what it has in the ring since slot @from was the next
  */
 int stackmap_tx_pieces_(const struct stackmap_conn *conn, struct iovec *iov, int max, size_t len);
-void stackmap_tx_pieces_filled_(struct stackmap_conn *conn, size_t len);
+void stackmap_tx_pieces_filled_(struct stackmap_conn *conn, size_t len, uint32_t flags);
+void stackmap_tx_uncork_(struct stackmap_conn *conn, uint32_t from);
 
 /* credit.c */
 void stackmap_run_credit_(struct stackmap_port *port);

@@ -111,16 +111,34 @@ int stackmap_tx_pieces_(const struct stackmap_conn *conn, struct iovec *iov, int
 	return n;
 }
 
-void stackmap_tx_pieces_filled_(struct stackmap_conn *conn, size_t len)
+void stackmap_tx_pieces_filled_(struct stackmap_conn *conn, size_t len, uint32_t flags)
 {
 	struct stackmap_port *port = conn->port;
 
 	while (len && stackmap_tx_reserve(port)) {
 		size_t piece = len < port->seg_max ? len : port->seg_max;
 
-		stackmap_commit_(port, conn->fd, 0, (uint32_t)piece, 0, conn->gen);
+		stackmap_commit_(port, conn->fd, 0, (uint32_t)piece, flags, conn->gen);
 		stackmap_in_ring_(conn, (uint32_t)piece);
 		len -= piece;
+	}
+}
+
+/* Before another's slots it stays, where more of its own follow behind those: it would be a packet of its own */
+void stackmap_tx_uncork_(struct stackmap_conn *conn, uint32_t from)
+{
+	struct stackmap_port *port = conn->port;
+	bool ours, next = false, later = false;
+	uint32_t i;
+
+	for (i = port->tx_cur; i != from; next = ours, later |= ours) {
+		struct stackmap_slot *slot;
+
+		i = (i - 1) & port->tx_mask;
+		slot = &port->tx_slots[i];
+		ours = slot->fd == conn->fd && slot->gen == conn->gen;
+		if (ours && (next || !later))
+			slot->flags &= (uint16_t)~STACKMAP_TX_MORE;
 	}
 }
 
@@ -169,7 +187,7 @@ ssize_t stackmap_send(struct stackmap_conn *conn, const void *data, size_t len)
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
 	struct source src = { .iov = &iov };
 
-	if (conn && stackmap_send_at_once_(conn, &iov, len))
+	if (conn && stackmap_send_at_once_(conn, &iov, len, 0))
 		return (ssize_t)len;
 	return may_send(conn) ? send_from(conn, &src, len) : -1;
 }
@@ -193,7 +211,7 @@ ssize_t stackmap_sendv(struct stackmap_conn *conn, const struct iovec *iov, int 
 		}
 		len += iov[i].iov_len;
 	}
-	if (stackmap_send_at_once_(conn, iov, len))
+	if (stackmap_send_at_once_(conn, iov, len, 0))
 		return (ssize_t)len;
 	return send_from(conn, &src, len);
 }

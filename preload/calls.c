@@ -347,7 +347,7 @@ PUBLIC int close(int fd)
 	if (set)
 		wait_close(fd, set);
 	if (fd_ent(fd))
-		fd_is(fd_ent(fd), FD_UNKNOWN);
+		fd_gone(fd_ent(fd));
 	return next()->close(fd);
 }
 
@@ -383,7 +383,7 @@ static int close_all(unsigned int first, unsigned int last, unsigned int flags)
 			if (!flags && !stackmap_vforked && (kind == FD_SOCK || kind == FD_SET))
 				close((int)fd);
 			else if (!flags && !stackmap_vforked && kind != FD_UNKNOWN)
-				fd_is(&fd_table[fd], FD_UNKNOWN);
+				fd_gone(&fd_table[fd]);
 			continue;
 		}
 		if (fd > from)
@@ -561,7 +561,7 @@ PUBLIC int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 {
 	struct sock *s = fd_sock(fd);
 
-	if (s && level == IPPROTO_TCP && name == TCP_CORK && value && len >= sizeof(int) &&
+	if (s && level == IPPROTO_TCP && name == TCP_CORK && value && (int)len >= (int)sizeof(int) &&
 	    stream_cork(fd, s, *(const int *)value))
 		return 0;
 	if (unlikely(s || ports_any()) && changes_reading(level, name))
@@ -1185,6 +1185,10 @@ PUBLIC long syscall(long nr, ...)
 			break;
 		case SYS_close:
 			return close((int)a[0]);
+		case SYS_setsockopt:
+			return setsockopt((int)a[0], (int)a[1], (int)a[2], (void *)a[3], (socklen_t)a[4]);
+		case SYS_getsockopt:
+			return getsockopt((int)a[0], (int)a[1], (int)a[2], (void *)a[3], (socklen_t *)a[4]);
 		case SYS_epoll_wait: case SYS_epoll_pwait: case SYS_epoll_pwait2: case SYS_epoll_ctl:
 			never((int)a[0], "a raw system call");
 			break;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "next.h"
 #include "preload.h"
@@ -84,6 +85,38 @@ void fd_set_nonblock(int fd, bool nonblock)
 
 	if (e)
 		__atomic_store_n(&e->nonblock, nonblock ? 2 : 1, __ATOMIC_RELAXED);
+}
+
+/* Whether it is a regular file; -1 if it is no descriptor. Of one it is remembered, until another has the number */
+int fd_is_file(int fd)
+{
+	struct fdent *e = fd_ent(fd);
+	struct stat st;
+
+	if (likely(e && __atomic_load_n(&e->file, __ATOMIC_RELAXED)))
+		return 1;
+	if (fstat(fd, &st))
+		return -1;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	if (e)
+		__atomic_store_n(&e->file, true, __ATOMIC_RELAXED);
+	return 1;
+}
+
+/* Likewise, asked again: the number may have become another's unseen */
+int fd_is_file_now(int fd)
+{
+	if (fd_ent(fd))
+		__atomic_store_n(&fd_ent(fd)->file, false, __ATOMIC_RELAXED);
+	return fd_is_file(fd);
+}
+
+/* It is closed */
+void fd_gone(struct fdent *e)
+{
+	__atomic_store_n(&e->file, false, __ATOMIC_RELAXED);
+	fd_is(e, FD_UNKNOWN);
 }
 
 static int option(int fd, int name)

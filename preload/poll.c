@@ -283,6 +283,7 @@ static int let_go(struct port *port)
 {
 	int got;
 
+	stream_is_corked(port);
 	stream_settle(port);
 	got = stackmap_idle(port->sm);
 	if (got > 0) {

@@ -150,7 +150,8 @@ struct set {
  * @sleeping: its thread waits in ppoll(), without the lock
  * @dead: its interface is gone
  * @corked: one of its sockets has TCP_CORK, and the kernel has not been told: it is with the next sync, unless that is
- *	over by then
+ *	over by then. What it writes meanwhile has STACKMAP_TX_MORE
+ * @corked_from: the transmit slot that was next then
  * @piece: of a file that is sent
  * @sets: of which it is the driver
  * @polled: one of them: sockets that are in none of the program's, and attached for poll() and select(). Its port is
@@ -169,6 +170,7 @@ struct port {
 	bool sleeping;
 	bool dead;
 	struct sock *corked;
+	uint32_t corked_from;
 	unsigned char *piece;
 	struct link sets;
 	struct set polled;
@@ -187,6 +189,14 @@ struct port {
 #define SOCK_NOTED	0x200	/* for polls, by this one: the next attaches it, when reads of it have been counted */
 #define SOCK_HUNGRY	0x80	/* a read has found nothing since the last wait, or a write no room */
 
+/* What the kernel has of TCP_CORK */
+enum cork {
+	CORK_UNKNOWN,
+	CORK_OFF,
+	CORK_ON,
+	CORK_SET,	/* by a signal handler, while the lock was taken: not to be touched */
+};
+
 /**
  * struct sock - a TCP socket that is or was in an epoll set
  * @conn: attached: the library's; first, as the cookie is its address
@@ -194,6 +204,7 @@ struct port {
  * @fd: its descriptor
  * @flags: SOCK_*
  * @plains: how often it was made plain
+ * @cork: enum cork
  * @asked: set->asked when the kernel's set was told of @events
  * @events: as EPOLL_CTL_ADD or MOD gave them; 0 but for flags after EPOLLONESHOT
  * @data: likewise
@@ -213,6 +224,7 @@ struct sock {
 	int fd;
 	uint16_t flags;
 	uint16_t plains;
+	uint8_t cork;
 	uint32_t asked;
 	uint32_t events;
 	uint64_t data;
@@ -253,6 +265,7 @@ enum fd_kind {
  * @kind: enum fd_kind
  * @nonblock: 0: not known, 1: no, 2: yes
  * @accepted: by accept(), so it is connected
+ * @file: it is a regular file. (Else that is not known)
  * @polls: how often poll() or select() has waited for it, at most POLLS_MORE
  * @poller: the thread that did so, by struct thread.number
  */
@@ -261,6 +274,7 @@ struct fdent {
 	uint8_t kind;
 	uint8_t nonblock;
 	bool accepted;
+	bool file;
 	uint8_t polls;
 	uint32_t poller;
 };
@@ -272,6 +286,9 @@ int fd_init(void);
 void fd_reset(void);
 bool fd_is_stream(int fd);
 bool fd_is_nonblock(int fd);
+int fd_is_file(int fd);
+int fd_is_file_now(int fd);
+void fd_gone(struct fdent *e);
 void fd_set_nonblock(int fd, bool nonblock);
 struct sock *sock_new(int fd, struct set *set);
 void sock_free(struct sock *s);

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -204,7 +203,10 @@ void stream_is_corked(struct port *port)
 	if (likely(!s))
 		return;
 	port->corked = NULL;
+	if (__atomic_load_n(&s->cork, __ATOMIC_RELAXED) == CORK_SET)
+		return;
 	next()->setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+	s->cork = CORK_ON;
 	errno = err;
 }
 
@@ -277,6 +279,7 @@ bool stream_attach(struct sock *s)
 	stackmap_conn_credit(&s->conn, CREDIT);
 	s->used = 0;
 	s->budget = 0;
+	s->cork = CORK_UNKNOWN;
 	s->flags &= SOCK_IN_SET | SOCK_NEVER | SOCK_OUTSIDE;
 	s->flags |= SOCK_ATTACHED | (connecting ? SOCK_CONNECTING : 0);
 	s->avail = 0;
@@ -772,10 +775,13 @@ bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 							     "send() before it is connected"), ret);
 	}
 	want = total(iov, n);
-	if (likely(want <= s->budget && !(s->flags & SOCK_BLOCKED) && stackmap_send_at_once_(&s->conn, iov, want))) {
+	if (likely(want <= s->budget && !(s->flags & SOCK_BLOCKED) &&
+		   stackmap_send_at_once_(&s->conn, iov, want, port->corked == s ? STACKMAP_TX_MORE : 0))) {
 		s->budget -= want;
 		done = (ssize_t)want;
 	} else {
+		if (unlikely(port->corked == s))
+			stream_is_corked(port);
 		done = want ? give(s, iov, n, want) : 0;
 	}
 	if (unlikely(done < (ssize_t)want)) {
@@ -794,40 +800,40 @@ bool stream_send(int fd, struct sock *s, const struct iovec *iov, int n, int fla
 	return true;
 }
 
-/* A pipe, a device: of those the kernel knows what to do */
-static bool is_no_file(int fd)
-{
-	struct stat st;
-
-	return !fstat(fd, &st) && !S_ISREG(st.st_mode);
-}
-
 /* Slots that a piece of a file is read into at once */
 #define FILE_SLOTS	16
 
 /*
- * Read into the slots that come next, where all of it fits and goes with the next sync. 0: it is the end of the
- * file, or cannot be so (*@tried says which); -1 and errno
+ * Read into the slots that come next, where all of it fits and goes with the next sync. 0 at the end of the file;
+ * -1 where it cannot be so. (Or it cannot be read there: who reads it wants memory whose pages can be pinned)
  */
-static ssize_t read_to_ring(struct sock *s, int in, size_t want, off_t at, bool *tried)
+static ssize_t read_to_ring(struct sock *s, int in, size_t want, off_t at)
 {
 	struct iovec iov[FILE_SLOTS];
 	ssize_t n;
 	int slots;
 
-	*tried = false;
 	if (want > BUDGET || s->conn.first || (s->flags & SOCK_BLOCKED) || !is_taken_later(s, want))
-		return 0;
+		return -1;
 	slots = stackmap_tx_pieces_(&s->conn, iov, FILE_SLOTS, want);
 	if (!slots)
-		return 0;
-	*tried = true;
+		return -1;
 	n = stackmap_real_preadv(in, iov, slots, at);
 	if (n > 0) {
-		stackmap_tx_pieces_filled_(&s->conn, (size_t)n);
+		stackmap_tx_pieces_filled_(&s->conn, (size_t)n, s->set->port->corked == s ? STACKMAP_TX_MORE : 0);
 		s->budget -= (size_t)n;
 	}
 	return n;
+}
+
+/* A pipe, or a device: the kernel does it. As stream_sendfile() */
+static bool send_no_file(int fd, struct sock *s, ssize_t *ret)
+{
+	if (stream_plain(fd, s, "sendfile() of what is no file", false))
+		return false;
+	errno = EAGAIN;
+	*ret = -1;
+	return true;
 }
 
 /* A file: piece by piece, as far as there is room */
@@ -836,14 +842,18 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 	struct iovec iov;
 	struct port *port;
 	ssize_t n = 0, m = 0;
-	bool tried, full = false;
 	size_t done = 0;
-	int err;
+	bool full = false;
+	int is_file;
 
 	if (interrupted(ret))
 		return true;
-	if (!count)
+	is_file = fd_is_file(in);
+	/* The kernel knows what is wrong, or what to do */
+	if (unlikely(!count || is_file < 0))
 		return false;
+	if (unlikely(!is_file))
+		return send_no_file(fd, s, ret);
 	port = begin(fd, s);
 	if (!port)
 		return false;
@@ -857,29 +867,28 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 		/* Where the file is now, lest what is not taken has to be read again */
 		off_t at = off ? *off : lseek(in, 0, SEEK_CUR);
 
-		tried = at < 0 && !off;
-		n = tried ? -1 : read_to_ring(s, in, want, at, &tried);
+		n = read_to_ring(s, in, want, at);
 		m = n;
-		if (!tried) {
+		if (unlikely(n < 0)) {
+			if (port->corked == s)
+				stream_is_corked(port);
 			if (!port->piece)
 				port->piece = malloc(FILE_PIECE);
 			if (!port->piece)
 				return not_plain_yet(port, stream_make_plain(s, "there is no memory"), ret);
-			n = stackmap_real_pread(in, port->piece, want, at);
+			n = at < 0 && !off ? at : stackmap_real_pread(in, port->piece, want, at);
+			if (n > 0) {
+				iov.iov_base = port->piece;
+				iov.iov_len = (size_t)n;
+				m = give(s, &iov, 1, (size_t)n);
+			}
 		}
-		if (unlikely(n < 0 && !done)) {
-			err = errno;
-			if (is_no_file(in))
-				return not_plain_yet(port, stream_make_plain(s, "sendfile() of what is no file"), ret);
-			errno = err;
+		if (unlikely(n < 0 && !done && !fd_is_file_now(in))) {
+			end(port);
+			return send_no_file(fd, s, ret);
 		}
 		if (n <= 0)
 			break;
-		if (!tried) {
-			iov.iov_base = port->piece;
-			iov.iov_len = (size_t)n;
-			m = give(s, &iov, 1, (size_t)n);
-		}
 		full = m < n;
 		if (m < 0) {
 			n = m;
@@ -968,6 +977,21 @@ void stream_flush(int fd, struct sock *s)
 	end(port);
 }
 
+/* Whether the kernel has no TCP_CORK: asked once after it was attached, or somebody else has changed it */
+static bool is_uncorked(struct sock *s)
+{
+	int value = 1, err = errno;
+	socklen_t len = sizeof(value);
+
+	if (unlikely(s->cork == CORK_UNKNOWN)) {
+		if (next()->getsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &value, &len))
+			value = 1;
+		s->cork = value ? CORK_ON : CORK_OFF;
+		errno = err;
+	}
+	return s->cork == CORK_OFF;
+}
+
 /*
  * TCP_CORK. What is written between this and its end is mostly one answer: a head, a file. It goes to TCP in one
  * piece in any case, with the next sync; so the kernel hears of the cork only where there is one before its end.
@@ -975,23 +999,30 @@ void stream_flush(int fd, struct sock *s)
  */
 bool stream_cork(int fd, struct sock *s, bool on)
 {
-	struct port *port = self.busy ? NULL : begin(fd, s);
+	struct port *port;
 	bool done = false;
 
+	if (unlikely(self.busy)) {
+		__atomic_store_n(&s->cork, CORK_SET, __ATOMIC_RELAXED);
+		return false;
+	}
+	port = begin(fd, s);
 	if (!port)
 		return false;
 	if (self.port == port && !s->conn.err && !(s->flags & (SOCK_CONNECTING | SOCK_BLOCKED))) {
-		if (on) {
-			done = !port->corked && !stackmap_conn_unsent(&s->conn);
-			if (done)
-				port->corked = s;
-		} else if (port->corked == s) {
-			port->corked = NULL;
+		if (on && !port->corked && !stackmap_conn_unsent(&s->conn) && is_uncorked(s)) {
+			port->corked = s;
+			port->corked_from = port->sm->tx_cur;
 			done = true;
-			if (unlikely(sync_is_old(port)))
-				sync_now(port);
+		} else if (!on && port->corked == s) {
+			port->corked = NULL;
+			stackmap_tx_uncork_(&s->conn, port->corked_from);
+			/* The kernel has sent it meanwhile perhaps, and keeps the end of it: it is to be told */
+			done = s->cork == CORK_OFF && !sync_is_old(port);
 		}
 	}
+	if (!done)
+		s->cork = CORK_UNKNOWN;
 	end(port);
 	return done;
 }

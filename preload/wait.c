@@ -434,6 +434,7 @@ void fd_new(int fd, enum fd_kind kind)
 		errno = err;
 	}
 	__atomic_store_n(&e->nonblock, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->file, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->polls, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->poller, 0, __ATOMIC_RELAXED);
 	ent_is_accepted(e, false);

@@ -5,11 +5,13 @@
 #include "ops.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -72,7 +74,7 @@ static void ways_to_write(struct side *s)
 	struct iovec iov[] = { { NULL, 0 }, { a, 100 }, { a + 100, 0 }, { b, 77 }, { a + 100, 200 }, { NULL, 0 } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 6 };
 	struct sockaddr_in nowhere = { .sin_family = AF_INET };
-	int fd = a_file();
+	int fd = a_file(), null;
 	off_t off = 1000;
 
 	pattern(a, sizeof(a), 5, 0);
@@ -106,8 +108,12 @@ static void ways_to_write(struct side *s)
 	off = -1;
 	NOTE_OUT(s, sendfile(s->app, fd, &off, 10));
 	NOTE_OUT(s, sendfile(s->app, -1, NULL, 10));
+	NOTE_OUT(s, sendfile(s->app, -1, NULL, 0));
 	must_be_fast(s, "after all of these");
 	NOTE_OUT(s, sendfile(s->app, s->peer, NULL, 10));
+	null = open("/dev/null", O_RDONLY);
+	NOTE_OUT(s, sendfile(s->app, null, NULL, 10));
+	close(null);
 	NOTE_OUT(s, write(s->app, a, 1));
 	peer_hears(s, s->sent);
 	close(fd);
@@ -366,6 +372,7 @@ static int corked(const struct side *s)
 /* A head and a file, as web servers send them; and one that lies corked when something else happens */
 static void cork(struct side *s)
 {
+	struct pollfd nothing = { .fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN };
 	int on = 1, off = 0, fd = a_file(), i;
 	char c[2] = "";
 
@@ -385,6 +392,21 @@ static void cork(struct side *s)
 	NOTE_VALUE(s, "it is corked", corked(s));
 	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &off, sizeof(off)));
 	NOTE_VALUE(s, "it is corked", corked(s));
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
+	NOTE_VALUE(s, "it is corked", corked(s));
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &off, sizeof(off)));
+	NOTE_VALUE(s, "it is corked after it was twice", corked(s));
+	/* Nobody hears of it here for longer than it takes until the ring is sent from; then one that waits for others */
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
+	app_says(s, 100);
+	ms_sleep(15);
+	NOTE(s, recv(s->peer, c, 1, MSG_DONTWAIT | MSG_PEEK));
+	app_says(s, 100);
+	NOTE(s, poll(&nothing, 1, 15));
+	NOTE(s, recv(s->peer, c, 1, MSG_DONTWAIT | MSG_PEEK));
+	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &off, sizeof(off)));
+	peer_hears(s, 200);
 	/* The wait comes before the end */
 	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)));
 	app_says(s, 100);
@@ -401,6 +423,7 @@ static void cork(struct side *s)
 	NOTE(s, setsockopt(s->app, IPPROTO_TCP, TCP_CORK, NULL, 1));
 	NOTE(s, recv(s->app, c, 1, MSG_DONTWAIT | MSG_TRUNC));
 	NOTE_VALUE(s, "it is corked", corked(s));
+	close(nothing.fd);
 	close(fd);
 }
 

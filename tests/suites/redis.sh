@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # tests/suites/redis.sh: redis' own tests, of Debian's server. Sourced by tests/suites/run.
 #
-# By default those in which connections, their buffers and their ends matter, and replication; the rest is of data types.
-# (Not unit/obuf-limits, which takes ten minutes here)
+# Those in which connections, their buffers and their ends matter, and replication; the rest is of data types. (Not
+# unit/obuf-limits, which takes ten minutes here)
 suite_programs=(redis tcl)
 suite_cases=(unit/auth unit/protocol unit/keyspace unit/info unit/type/list unit/multi unit/quit integration/block-repl
   integration/replication integration/replication-2 integration/replication-3 integration/replication-psync integration/replication-buffer
   integration/shutdown integration/psync2 integration/psync2-reg integration/psync2-pingoff integration/failover integration/redis-cli
   integration/redis-benchmark unit/pubsub unit/pubsubshard unit/introspection unit/introspection-2 unit/limits unit/wait
   unit/pause unit/querybuf unit/pendingquerybuf unit/tracking unit/shutdown unit/networking unit/client-eviction unit/replybufsize)
+suite_quick=(unit/protocol unit/networking unit/pubsub unit/querybuf)
 suite_stage() {
   mkdir -p "$stage/redis/src" "$stage/usr/share"
   cp -r "$source/tests" "$source/redis.conf" "$stage/redis/"

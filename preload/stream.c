@@ -688,17 +688,19 @@ static bool sync_is_old(const struct port *port)
 
 /*
  * Whether TCP takes so much, so that it can wait for the next sync. Else it has to be seen: what
- * write() has returned for must not lie here when the process is killed. A socket with nothing
- * under way takes a packet of GSO at least
+ * write() has returned for must not lie here when the process is killed. A socket of which TCP has nothing
+ * takes a packet of GSO at least, with what is in the ring
  */
 static bool is_taken_later(struct sock *s, size_t n)
 {
+	uint32_t unsent;
 	int queued, err = errno;
 
 	if (likely(n <= s->budget))
 		return true;
-	if (!stackmap_conn_unsent(&s->conn) && !next()->ioctl(s->fd, SIOCOUTQ, &queued) && !queued)
-		s->budget = BUDGET;
+	unsent = stackmap_conn_unsent(&s->conn);
+	if (!s->conn.queued && unsent < BUDGET && !next()->ioctl(s->fd, SIOCOUTQ, &queued) && !queued)
+		s->budget = BUDGET - unsent;
 	errno = err;
 	return n <= s->budget;
 }

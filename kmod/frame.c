@@ -134,7 +134,7 @@ u32 sm_frame_get_large(struct sm_frames *f, enum sm_holder to)
 	if (unlikely(i == SM_NO_FRAME)) {
 		if (f->dry)
 			return i;
-		sm_frames_reap(f, 256);
+		sm_frames_reap(f, 256, 256);
 		i = f->large_pool;
 		if (i == SM_NO_FRAME) {
 			f->dry = true;
@@ -162,7 +162,7 @@ u32 sm_frame_get(struct sm_frames *f, enum sm_holder to)
 	if (unlikely(i == SM_NO_FRAME)) {
 		if (f->dry)
 			return i;
-		sm_frames_reap(f, 256);
+		sm_frames_reap(f, 256, 256);
 		i = f->pool;
 		if (i == SM_NO_FRAME) {
 			f->dry = true;
@@ -186,7 +186,7 @@ u32 sm_frame_get_for_nic(struct sm_frames *f)
 	if (unlikely(!sm_frames_for_nic(f))) {
 		if (f->dry)
 			return SM_NO_FRAME;
-		sm_frames_reap(f, 256);
+		sm_frames_reap(f, 256, 256);
 		if (!sm_frames_for_nic(f)) {
 			f->dry = true;
 			return SM_NO_FRAME;
@@ -197,15 +197,8 @@ u32 sm_frame_get_for_nic(struct sm_frames *f)
 	return sm_frame_get(f, SM_NIC);
 }
 
-/**
- * sm_frame_lend() - a frame is the stack's until it has no use for it any more
- * @f: the table
- * @i: the frame, in no list
- * @to: SM_FLIGHT or SM_STACK
- */
-void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to)
+static void sm_lent_add(struct sm_frames *f, u32 i)
 {
-	sm_frame_hold(f, i, to);
 	f->tab[i].next = SM_NO_FRAME;
 	f->tab[i].prev = f->lent_tail;
 	if (f->lent_tail == SM_NO_FRAME)
@@ -215,13 +208,7 @@ void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to)
 	f->lent_tail = i;
 }
 
-/**
- * sm_frame_take_back() - end sm_frame_lend()
- * @f: the table
- * @i: a lent frame
- * @to: who holds it from now on
- */
-void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to)
+static void sm_lent_del(struct sm_frames *f, u32 i)
 {
 	u32 next = f->tab[i].next;
 	u32 prev = f->tab[i].prev;
@@ -234,6 +221,29 @@ void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to)
 		f->lent_head = next;
 	else
 		f->tab[prev].next = next;
+}
+
+/**
+ * sm_frame_lend() - a frame is the stack's until it has no use for it any more
+ * @f: the table
+ * @i: the frame, in no list
+ * @to: SM_FLIGHT or SM_STACK
+ */
+void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to)
+{
+	sm_frame_hold(f, i, to);
+	sm_lent_add(f, i);
+}
+
+/**
+ * sm_frame_take_back() - end sm_frame_lend()
+ * @f: the table
+ * @i: a lent frame
+ * @to: who holds it from now on
+ */
+void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to)
+{
+	sm_lent_del(f, i);
 	sm_frame_hold(f, i, to);
 }
 
@@ -241,27 +251,30 @@ void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to)
  * sm_frames_reap() - find lent frames that have become idle
  * @f: the table
  * @most: how many to look at
+ * @busy: or until so many more are found that are not
  *
  * Frames are acknowledged in the order they were sent only within a
  * connection. One that is still referred to goes to the end of the list, so
  * that a slow reader does not hide the frames of the others. Done once a sync,
- * and once more when the pool is empty.
+ * which looks at few that are not idle, as what was sent later is not either, mostly;
+ * and once more, at many, when the pool is empty.
  */
-void sm_frames_reap(struct sm_frames *f, u32 most)
+void sm_frames_reap(struct sm_frames *f, u32 most, u32 busy)
 {
 	f->dry = false;
 	most = min(most, f->held[SM_FLIGHT] + f->held[SM_STACK]);
 	while (most--) {
 		u32 i = f->lent_head;
-		enum sm_holder holder = f->tab[i].holder;
 
-		sm_frame_take_back(f, i, SM_SENDING);
-		if (page_ref_count(f->tab[i].page) == 1) {
-			/* Whoever dropped the last reference is done reading */
-			smp_acquire__after_ctrl_dep();
+		/* Whoever dropped the last reference is done reading */
+		if (sm_frame_is_idle(f, i)) {
+			sm_lent_del(f, i);
 			sm_frame_put(f, i);
-		} else {
-			sm_frame_lend(f, i, holder);
+			continue;
 		}
+		if (!busy--)
+			break;
+		sm_lent_del(f, i);
+		sm_lent_add(f, i);
 	}
 }

@@ -74,7 +74,7 @@ u32 sm_frame_get_for_nic(struct sm_frames *f);
 void sm_frame_put(struct sm_frames *f, u32 i);
 void sm_frame_lend(struct sm_frames *f, u32 i, enum sm_holder to);
 void sm_frame_take_back(struct sm_frames *f, u32 i, enum sm_holder to);
-void sm_frames_reap(struct sm_frames *f, u32 most);
+void sm_frames_reap(struct sm_frames *f, u32 most, u32 busy);
 
 /* Whether there is a large one for the NIC, without looking for what has become idle */
 static inline bool sm_large_for_nic(const struct sm_frames *f)

@@ -16,6 +16,9 @@
 #include "memory.h"
 #include "trace.h"
 
+/* Frames that are found to be in use still, before a sync stops to look for idle ones */
+#define SM_REAP_BUSY	8
+
 /* With sync_mutex held */
 static noinline void sm_port_set_owner(struct sm_port *port)
 {
@@ -292,7 +295,7 @@ int sm_port_sync(struct sm_port *port, const struct stackmap_sync *sync)
 		wait_us = 0;
 	}
 	spin_lock_bh(&port->lock);
-	sm_frames_reap(&port->frames, min(32 + 2 * s.sent, 512u));
+	sm_frames_reap(&port->frames, min(32 + 2 * s.sent, 512u), SM_REAP_BUSY);
 	spin_unlock_bh(&port->lock);
 	/*
 	 * No cpu_relax() between two rounds: each is some hundred instructions and

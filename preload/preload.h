@@ -441,8 +441,21 @@ bool stream_shutdown(int fd, struct sock *s, int how, int *ret);
 bool stream_plain(int fd, struct sock *s, const char *why, bool never);
 bool stream_never(int fd, const char *why);
 bool stream_plain_read(int fd, struct sock **reads, const char *why);
-uint32_t stream_events(const struct sock *s);
 void stream_mark(struct sock *s, uint32_t news);
+
+/* What poll() would say of an attached socket */
+static inline uint32_t stream_events(const struct sock *s)
+{
+	uint32_t ev = 0;
+
+	if (s->avail || (s->flags & SOCK_FIN))
+		ev |= EPOLLIN | EPOLLRDNORM;
+	if (s->flags & SOCK_FIN)
+		ev |= EPOLLRDHUP;
+	if (!(s->flags & (SOCK_BLOCKED | SOCK_CONNECTING)))
+		ev |= EPOLLOUT | EPOLLWRNORM;
+	return ev;
+}
 
 /* A thread that has found it plain is in the kernel's read. With its lock held */
 static inline bool stream_is_read(const struct sock *s)

@@ -49,18 +49,12 @@
 
 /* -------------------------------------------------------------- readiness */
 
-/* What poll() would say of an attached socket */
-uint32_t stream_events(const struct sock *s)
+static inline void mark(struct sock *s, uint32_t news)
 {
-	uint32_t ev = 0;
-
-	if (s->avail || (s->flags & SOCK_FIN))
-		ev |= EPOLLIN | EPOLLRDNORM;
-	if (s->flags & SOCK_FIN)
-		ev |= EPOLLRDHUP;
-	if (!(s->flags & (SOCK_BLOCKED | SOCK_CONNECTING)))
-		ev |= EPOLLOUT | EPOLLWRNORM;
-	return ev;
+	if (s->events & news)
+		s->flags |= SOCK_EDGE;
+	if ((s->flags & SOCK_IN_SET) && list_empty(&s->ready) && (s->events & stream_events(s)))
+		list_add_tail(&s->set->ready, &s->ready);
 }
 
 /*
@@ -69,10 +63,7 @@ uint32_t stream_events(const struct sock *s)
  */
 void stream_mark(struct sock *s, uint32_t news)
 {
-	if (s->events & news)
-		s->flags |= SOCK_EDGE;
-	if ((s->flags & SOCK_IN_SET) && list_empty(&s->ready) && (s->events & stream_events(s)))
-		list_add_tail(&s->set->ready, &s->ready);
+	mark(s, news);
 }
 
 /* ------------------------------------------------------------ what has come */
@@ -182,8 +173,7 @@ void stream_take(struct port *port)
 			s->flags |= SOCK_NEVER;
 			stream_make_plain(s, "it has failed");
 		} else if (slot->flags & (STACKMAP_RX_DATA | STACKMAP_RX_FIN | STACKMAP_RX_CONNECTED)) {
-			stream_mark(s, slot->flags & (STACKMAP_RX_FIN | STACKMAP_RX_CONNECTED) ? ~0u :
-				       EPOLLIN | EPOLLRDNORM);
+			mark(s, slot->flags & (STACKMAP_RX_FIN | STACKMAP_RX_CONNECTED) ? ~0u : EPOLLIN | EPOLLRDNORM);
 		}
 	}
 	while (unlikely((conn = stackmap_next_writable(sm)) != NULL)) {
@@ -473,17 +463,23 @@ static bool interrupted(ssize_t *ret)
 }
 
 /* What another thread has done for the one that drives this port is sent, and told, at once */
-static void end(struct port *port)
+static __attribute__((noinline)) void end_for(struct port *port)
 {
-	if (unlikely(self.port != port)) {
-		int err = errno;
+	int err = errno;
 
-		if (port->sm && !port->dead)
-			sync_now(port);
-		port_wake(port);
-		errno = err;
-	}
+	if (port->sm && !port->dead)
+		sync_now(port);
+	port_wake(port);
+	errno = err;
 	port_unlock(port);
+}
+
+static inline void end(struct port *port)
+{
+	if (likely(self.port == port))
+		port_unlock(port);
+	else
+		end_for(port);
 }
 
 /* Likewise of sock_lock() */

@@ -6,7 +6,7 @@ suite_cases=(test_socket test_selectors test_epoll test_poll test_select test_si
   test_asyncio.test_streams test_asyncio.test_sock_lowlevel test_asyncio.test_server test_asyncio.test_sendfile test_asyncio.test_events
   test_asyncio.test_sslproto test_asyncio.test_subprocess test_asyncio.test_unix_events test_asyncio.test_buffered_proto
   test_socketserver test_httpservers test_ftplib test_smtplib test_poplib test_imaplib test_telnetlib test_asyncore)
-suite_quick=(test_socket test_selectors test_epoll test_poll test_select)
+suite_quick=(test_epoll test_poll test_select)
 suite_stage() {
   python=$(basename "$(find "$root/usr/bin" -name 'python3.[0-9]*' ! -name '*config' | sort -V | tail -n 1)")
   cp "$root/usr/bin/$python" "$stage/usr/bin/"

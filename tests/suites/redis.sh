@@ -10,7 +10,7 @@ suite_cases=(unit/auth unit/protocol unit/keyspace unit/info unit/type/list unit
   integration/shutdown integration/psync2 integration/psync2-reg integration/psync2-pingoff integration/failover integration/redis-cli
   integration/redis-benchmark unit/pubsub unit/pubsubshard unit/introspection unit/introspection-2 unit/limits unit/wait
   unit/pause unit/querybuf unit/pendingquerybuf unit/tracking unit/shutdown unit/networking unit/client-eviction unit/replybufsize)
-suite_quick=(unit/protocol unit/networking unit/pubsub unit/querybuf)
+suite_quick=(unit/protocol unit/networking unit/querybuf)
 suite_stage() {
   mkdir -p "$stage/redis/src" "$stage/usr/share"
   cp -r "$source/tests" "$source/redis.conf" "$stage/redis/"

@@ -3,8 +3,8 @@
 # are counted.
 #
 # The sourcing script sets guest, bench_stage, out (a directory of its own), emulator (host or backports) and
-# connections; and size, if answers may be larger than 64 bytes; count_cache, if caches are to be modelled, too; count_plugin, if another plugin than bench/count.c is
-# to count; count_append, if the guest's kernel takes more parameters.
+# connections; and size, if answers may be larger than 64 bytes; count_cache, if caches are to be modelled, too;
+# count_plugin, if another plugin than bench/count.c is to count; count_append, if the guest's kernel takes more parameters.
 count_plugin=count
 
 # count_boot: a guest with the module, and QEMU's plugin. Ends with the script

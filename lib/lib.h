@@ -341,6 +341,13 @@ static inline void stackmap_in_ring_(struct stackmap_conn *conn, uint32_t len)
 	conn->in_ring += len;
 }
 
+/* Whether so many bytes of a connection may go to the ring now, behind nothing */
+static inline bool stackmap_goes_now_(const struct stackmap_conn *conn, size_t len)
+{
+	return !conn->first && !conn->err && !(conn->state & (CONN_BLOCKED | CONN_SHUT)) &&
+	       len <= stackmap_conn_room(conn);
+}
+
 /*
  * Send @len bytes, those of some pieces, in one slot (with @flags) and behind nothing: most of what is sent.
  * False: it cannot be so, or nothing can be sent at all, and nothing is done
@@ -353,8 +360,7 @@ static inline bool stackmap_send_at_once_(struct stackmap_conn *conn, const stru
 	unsigned char *to;
 	size_t left;
 
-	if (!len || conn->first || conn->err || (conn->state & (CONN_BLOCKED | CONN_SHUT)) ||
-	    len > port->seg_max || len > stackmap_conn_room(conn))
+	if (!len || !stackmap_goes_now_(conn, len) || len > port->seg_max)
 		return false;
 	slot = stackmap_tx_reserve(port);
 	if (!slot)

@@ -96,7 +96,7 @@ int stackmap_tx_pieces_(const struct stackmap_conn *conn, struct iovec *iov, int
 	uint32_t i = port->tx_cur;
 	int n;
 
-	if (conn->err || !direct(conn) || (conn->state & CONN_SHUT) || len > stackmap_conn_room(conn))
+	if (!stackmap_goes_now_(conn, len))
 		return 0;
 	for (n = 0; len; n++, i = (i + 1) & port->tx_mask) {
 		size_t piece = len < port->seg_max ? len : port->seg_max;

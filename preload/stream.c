@@ -49,21 +49,16 @@
 
 /* -------------------------------------------------------------- readiness */
 
-static inline void mark(struct sock *s, uint32_t news)
-{
-	if (s->events & news)
-		s->flags |= SOCK_EDGE;
-	if ((s->flags & SOCK_IN_SET) && list_empty(&s->ready) && (s->events & stream_events(s)))
-		list_add_tail(&s->set->ready, &s->ready);
-}
-
 /*
  * Something is new at an attached socket: what the kernel would wake those for with EPOLLET that are
  * interested in it
  */
 void stream_mark(struct sock *s, uint32_t news)
 {
-	mark(s, news);
+	if (s->events & news)
+		s->flags |= SOCK_EDGE;
+	if ((s->flags & SOCK_IN_SET) && list_empty(&s->ready) && (s->events & stream_events(s)))
+		list_add_tail(&s->set->ready, &s->ready);
 }
 
 /* ------------------------------------------------------------ what has come */
@@ -173,7 +168,7 @@ void stream_take(struct port *port)
 			s->flags |= SOCK_NEVER;
 			stream_make_plain(s, "it has failed");
 		} else if (slot->flags & (STACKMAP_RX_DATA | STACKMAP_RX_FIN | STACKMAP_RX_CONNECTED)) {
-			mark(s, slot->flags & (STACKMAP_RX_FIN | STACKMAP_RX_CONNECTED) ? ~0u : EPOLLIN | EPOLLRDNORM);
+			stream_mark(s, slot->flags & (STACKMAP_RX_FIN | STACKMAP_RX_CONNECTED) ? ~0u : EPOLLIN | EPOLLRDNORM);
 		}
 	}
 	while (unlikely((conn = stackmap_next_writable(sm)) != NULL)) {
@@ -846,6 +841,9 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 
 	if (interrupted(ret))
 		return true;
+	/* A child has other descriptors, and the parent's memory */
+	if (unlikely(stackmap_vforked))
+		return false;
 	is_file = fd_is_file(in);
 	/* The kernel knows what is wrong, or what to do */
 	if (unlikely(!count || is_file < 0))
@@ -874,7 +872,7 @@ bool stream_sendfile(int fd, struct sock *s, int in, off_t *off, size_t count, s
 				port->piece = malloc(FILE_PIECE);
 			if (!port->piece)
 				return not_plain_yet(port, stream_make_plain(s, "there is no memory"), ret);
-			n = at < 0 && !off ? at : stackmap_real_pread(in, port->piece, want, at);
+			n = stackmap_real_pread(in, port->piece, want, at);
 			if (n > 0) {
 				iov.iov_base = port->piece;
 				iov.iov_len = (size_t)n;
